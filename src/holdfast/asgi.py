@@ -1,0 +1,160 @@
+"""Sessions for ASGI applications: Starlette, FastAPI, Litestar, or none of them.
+
+    app = SessionMiddleware(app, sessions)
+
+Handlers find their session in `scope["session"]`, and so in `request.session`. No response leaves before its
+changes are committed: a change that could not be kept turns the response into an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+from .errors import ConfigError, HoldfastError, ResponseStarted, SessionGone, StoreError
+from .responses import headers_for, refusal
+from .session import Session
+from .sessions import Sessions
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class SessionMiddleware:
+    """Gives each request and WebSocket its session.
+
+    With `lazy`, a session is left unloaded until `await session.load()`, so that routes which need none cost
+    nothing. If the store cannot be reached, requests that touch the session are answered 503 with
+    `Retry-After`; if the session has ended under a request that changes it, 409.
+    """
+
+    def __init__(self, app: App, sessions: Sessions, *, lazy: bool = False) -> None:
+        if not isinstance(sessions, Sessions):
+            raise ConfigError(f"SessionMiddleware takes a Sessions, not {type(sessions).__name__}")
+        self._app = app
+        self._sessions = sessions
+        self._lazy = lazy
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            await self._sessions.aclose()
+            return
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        session = scope["session"] = self._sessions.open(_cookie_header(scope["headers"]))
+        if not self._lazy:
+            await self._sessions.load(session)
+        gate = _Gate(self._sessions, session, scope, send)
+        if scope["type"] == "http":
+            await gate.serve(self._app, receive)
+        else:
+            await gate.connect(self._app, receive)
+
+
+class _Gate:
+    """Holds a response back until the session's changes are committed."""
+
+    def __init__(self, sessions: Sessions, session: Session, scope: Scope, send: Send) -> None:
+        self._sessions = sessions
+        self._session = session
+        self._scope = scope
+        self._send = send
+        self._began = False  # the application's response, or one of ours in its place
+        self._refused = False  # ours was sent: the rest of the application's is dropped
+
+    async def serve(self, app: App, receive: Receive) -> None:
+        """Run the application for a request."""
+        try:
+            await app(self._scope, receive, self._on_response)
+        except (SessionGone, StoreError) as error:
+            if self._refused:
+                return  # an outer layer of the application raises it once more after its own response
+            if self._began:
+                raise
+            await self._refuse(error)
+        else:
+            self._check_nothing_is_left("after its response had begun")
+
+    async def connect(self, app: App, receive: Receive) -> None:
+        """Run the application for a WebSocket."""
+        await app(self._scope, receive, self._on_websocket)
+        self._check_nothing_is_left("on a WebSocket")
+
+    async def _on_response(self, message: Message) -> None:
+        if self._refused:
+            return
+        if message["type"] != "http.response.start" or self._began:
+            if self._began and self._session._has_marks():
+                self._check_nothing_is_left("after its response had begun")
+            await self._send(message)
+            return
+        # From here on a further response start, by an error handler of the application, commits nothing.
+        self._began = True
+        failure = self._session._raised
+        if failure is not None and message["status"] == 500:
+            # The handler met it, and a layer in between made an error page of it.
+            await self._refuse(failure)
+            return
+        if self._scope.get("session") is not self._session:
+            self._adopt(self._scope.get("session"))
+        if self._session._accessed:
+            try:
+                await self._sessions.commit(self._session)
+            except (SessionGone, StoreError) as error:
+                await self._refuse(error)
+                return
+            except BaseException:
+                # The handler hears of it. What could not be committed is given up; an error page may pass.
+                self._began = False
+                self._session._abandon()
+                raise
+            message = _with_headers(message, self._session)
+        self._session._started = True
+        await self._send(message)
+
+    async def _on_websocket(self, message: Message) -> None:
+        # The answer to the handshake is the only one that can carry a cookie.
+        if message["type"] in ("websocket.accept", "websocket.http.response.start"):
+            self._session._started = True
+            message = _with_headers(message, self._session)
+        await self._send(message)
+
+    def _adopt(self, found: object) -> None:
+        """Take over what a framework has put in the place of the session (Litestar's `set_session`)."""
+        self._session.clear()
+        if isinstance(found, Mapping):
+            self._session.update(found)
+
+    def _check_nothing_is_left(self, when: str) -> None:
+        if self._session._accessed and not self._refused and self._session._is_changed():
+            self._session._abandon()
+            raise ResponseStarted(
+                f"the session was changed {when} and never committed: the change is not kept. "
+                "Change it earlier, or call `await session.commit()`"
+            )
+
+    async def _refuse(self, error: HoldfastError) -> None:
+        self._began = self._refused = True
+        status, headers, body = refusal(error)
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+
+def _cookie_header(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """The request's cookies in one line: HTTP/2 may bring them in several (RFC 9113, 8.2.3)."""
+    found = None
+    for name, value in headers:
+        if name == b"cookie":
+            found = value if found is None else found + b"; " + value
+    return found
+
+
+def _with_headers(message: Message, session: Session) -> Message:
+    headers = list(message.get("headers", ()))
+    extra = headers_for(session, headers)
+    return {**message, "headers": headers + extra} if extra else message

@@ -1,0 +1,107 @@
+"""What a store is, and which ones Holdfast knows.
+
+A store does I/O and nothing else: every rule (ids, codec, timeouts, rotation, retries) is in `Sessions`.
+A new store is one file here and one row in `KNOWN`; `holdfast.testing.conformance` holds it to the law.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import NamedTuple, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from ..errors import ConfigError
+from ..record import Change, Record
+
+
+class Store(Protocol):
+    """A durable home of records. Every method is atomic and safe to repeat.
+
+    Methods raise their client's own errors; `Sessions` wraps them. A store may tell more about itself
+    with these attributes, each optional:
+
+    - `colours`, a frozenset of "sync" and "async" (both, if it is missing): "sync" says that the methods
+      never suspend when driven by hand; "async" that they never block an event loop.
+    - `unavailable` and `throttled`, tuples of exception types that mean `StoreUnavailable` and
+      `StoreThrottled`; any other error is a `StoreError`.
+    - `max_bytes`, the largest record it takes, names and values together.
+    - `aclose()`, a coroutine that lets go of its connections.
+    """
+
+    async def create(self, key: str, record: Record) -> bool:
+        """Insert if the key is free; False if it is not. Never overwrites."""
+        ...
+
+    async def load(self, key: str, *, weak: bool = False) -> Record | None:
+        """The newest record, expired and ended ones included; with `weak` any recent one, where that is cheaper.
+
+        None if there is none (any more).
+        """
+        ...
+
+    async def commit(self, key: str, change: Change) -> Record:
+        """Apply the change to the stored record, version + 1, and return the result.
+
+        If the stored tag is already `change.tag`, it was applied before: return what is stored.
+        If the record is missing, ended, or expired at `change.now`: raise `SessionGone`.
+        If `change.base` is given and is not the stored version: raise `Conflict(current)`.
+        """
+        ...
+
+    async def end(self, key: str, tombstone: Record) -> None:
+        """Replace whatever is there by the tombstone; missing is fine."""
+        ...
+
+
+@runtime_checkable
+class Owned(Protocol):
+    """A store that can list the sessions of one user. Entries die with their session."""
+
+    async def of(self, owner: str) -> dict[str, Record]:
+        """The owner's records by key. Ended and expired ones may be among them; a committed one is not missed."""
+        ...
+
+
+@runtime_checkable
+class Sweeps(Protocol):
+    """A store whose expired records do not go away by themselves."""
+
+    async def sweep(self, now: float) -> int:
+        """Delete the records, tombstones too, that expired before `now`; how many they were."""
+        ...
+
+
+class Known(NamedTuple):
+    """Where a URL scheme's store is, and which extra brings its client (None: it needs none)."""
+
+    place: str
+    extra: str | None = None
+
+
+KNOWN = {
+    "memory": Known("holdfast.stores.memory:MemoryStore"),
+    "sqlite": Known("holdfast.stores.sqlite:SQLiteStore"),
+    "redis": Known("holdfast.stores.redis:RedisStore", "redis"),
+    "rediss": Known("holdfast.stores.redis:RedisStore", "redis"),
+}
+
+
+def from_url(url: str) -> Store:
+    """The store that a URL names, for example `sqlite:///sessions.db` or `redis://cache:6379/0`.
+
+    Raises `ConfigError` for an unknown scheme, a URL that the store cannot use, or a client that is not
+    installed (with the `pip install` line).
+    """
+    scheme = urlsplit(url).scheme.lower()
+    known = KNOWN.get(scheme)
+    if known is None:
+        raise ConfigError(f"no store is known for {scheme or url!r}; known are {', '.join(KNOWN)}")
+    module, name = known.place.split(":")
+    try:
+        factory = getattr(import_module(module), name)
+    except ImportError as error:
+        if known.extra is None:
+            raise
+        raise ConfigError(f"{scheme}:// needs a client: pip install 'holdfast[{known.extra}]'") from error
+    store: Store = factory.from_url(url)
+    return store

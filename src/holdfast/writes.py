@@ -1,0 +1,141 @@
+"""The write path: how what a request did becomes what the store holds (design §8).
+
+Nothing here is acknowledged before the store has accepted it, and nothing brings an ended session back: a
+change is only ever applied to a record that is there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+
+from . import _colour
+from .errors import Conflict, SessionGone, SessionTooLarge, StoreError, StoreThrottled
+from .record import Change, Record
+from .stores.guard import Guard
+from .work import Work
+
+# How often a change is based anew on what another writer has stored meanwhile. Each round, one writer wins.
+_ROUNDS = 64
+
+# A tombstone outlives every request that could still hold the session: the longest that a platform lets a
+# request run is an hour (Cloud Run).
+_TOMBSTONE_SECONDS = 3600.0
+
+# The tag of a tombstone whose session lives on under another identity.
+ROTATED = b"rotated\0"
+
+
+def new_tag() -> bytes:
+    """8 random bytes that name one change."""
+    return os.urandom(8)
+
+
+def tombstone(record: Record, now: float, tag: bytes | None = None) -> Record:
+    """The record that takes the place of an ended one."""
+    return Record(
+        version=record.version + 1,
+        tag=tag or new_tag(),
+        values={},
+        owner=record.owner,
+        created_at=now,
+        expires_at=now + _TOMBSTONE_SECONDS,
+        ended=True,
+    )
+
+
+async def create(store: Guard, key: str, record: Record) -> None:
+    """Store a new session under a fresh random key."""
+    _check_size(store, record.values)
+    if not await store.create(key, record):
+        raise StoreError("the store says that a fresh random key is taken")
+
+
+async def change(
+    store: Guard, key: str, record: Record, work: Work, now: float, expires_at: float | None
+) -> Record:
+    """Commit the work to the record, altering anew whatever another writer was faster with."""
+    for attempt in range(_ROUNDS):
+        if work.set:
+            _check_size(store, _applied(record.values, work))
+        wanted = Change(
+            tag=new_tag(),
+            now=now,
+            set=work.set,
+            unset=work.unset,
+            expires_at=expires_at,
+            owner=None if expires_at is None else record.owner,
+            base=record.version if work.alterations else None,
+        )
+        try:
+            return await store.commit(key, wanted)
+        except Conflict as conflict:
+            record = conflict.current
+            work = work.on(record.values)
+            await _give_way(attempt)
+    raise StoreThrottled(f"{_ROUNDS} other changes to this session were faster; nothing was written")
+
+
+async def rotate(
+    store: Guard, old_key: str, record: Record, new_key: str, successor: Record, work: Work, now: float
+) -> Record:
+    """Move the session to `new_key`: same values, the work applied, nothing acknowledged is left behind.
+
+    The new record is made first, while nobody knows its name. Then the old one is sealed, on condition that
+    it is still the one that was copied; what another writer committed meanwhile is carried over before the
+    seal is tried again. A crash before the seal leaves the old session as it was.
+    """
+    moved = successor._replace(values=_applied(record.values, work))
+    await create(store, new_key, moved)
+    for attempt in range(_ROUNDS):
+        # The seal is a change with a base, so that it fails if there is something newer; an expiry of zero is
+        # over for every clock. The tombstone that follows replaces the sealed record.
+        seal = Change(
+            tag=new_tag(), now=now, unset=frozenset(record.values), expires_at=0.0, base=record.version
+        )
+        try:
+            sealed = await store.commit(old_key, seal)
+        except Conflict as conflict:
+            record = conflict.current
+            work = work.on(record.values)
+            values = _applied(record.values, work)
+            moved = await store.commit(new_key, _difference(moved, values, now))
+            await _give_way(attempt)
+        except SessionGone:
+            await store.end(new_key, tombstone(moved, now))
+            raise
+        else:
+            await store.end(old_key, tombstone(sealed, now, ROTATED))
+            return moved
+    await store.end(new_key, tombstone(moved, now))
+    raise StoreThrottled(f"{_ROUNDS} other changes to this session were faster; nothing was written")
+
+
+def _applied(values: Mapping[str, bytes], work: Work) -> dict[str, bytes]:
+    return {**{name: data for name, data in values.items() if name not in work.unset}, **work.set}
+
+
+def _difference(record: Record, values: Mapping[str, bytes], now: float) -> Change:
+    """The change that makes the record hold exactly these values."""
+    changed = {name: data for name, data in values.items() if record.values.get(name) != data}
+    return Change(tag=new_tag(), now=now, set=changed, unset=frozenset(record.values).difference(values))
+
+
+def _check_size(store: Guard, values: Mapping[str, bytes]) -> None:
+    sizes = {name: len(name.encode()) + len(data) for name, data in values.items()}
+    total = sum(sizes.values())
+    if store.max_bytes is not None and total > store.max_bytes:
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+        parts = ", ".join(f"{name[:40]!r} ({sizes[name]} bytes)" for name in largest)
+        raise SessionTooLarge(
+            f"the session would have {total} bytes, {store.name} takes {store.max_bytes}; "
+            f"the largest keys are {parts}"
+        )
+
+
+async def _give_way(attempt: int) -> None:
+    """Wait a random moment, longer each time, once several rounds were lost."""
+    if attempt >= 3:
+        longest = min(0.001 * 2 ** (attempt - 3), 0.05)
+        await _colour.pause(random.uniform(0, longest))  # noqa: S311 - spreads writers out, guards nothing

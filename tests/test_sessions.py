@@ -458,6 +458,42 @@ class TestIdentity:
                 site.commit(late)
             assert late._cookie is None
 
+    @pytest.mark.parametrize("step", ["commit", "end"])
+    def test_a_late_request_in_the_middle_of_a_rotation_plants_nothing_either(
+        self, site: Site, step: str
+    ) -> None:
+        """Between the seal and the tombstone, or if the instance is killed there: no identity, no write."""
+        old = site.start(cart=["tea"])
+        login = site.open(old)
+        login.login("user-42")
+        refused = []
+
+        def look() -> None:
+            late = site.open(old)
+            assert dict(late) == {}
+            late["cart"] = ["milk"]
+            with pytest.raises(SessionGone):
+                site.commit(late)
+            refused.append(late._cookie)
+
+        note = site.store._note
+
+        def before_the_tombstone(command: str) -> None:
+            note(command)
+            if command == "end" and not refused:
+                look()
+                if step == "commit":
+                    raise ConnectionError("killed here")
+
+        site.store._note = before_the_tombstone  # type: ignore[method-assign]
+        if step == "end":
+            assert site.open(site.commit(login)).owner == "user-42"
+        else:
+            with pytest.raises(StoreUnavailable):
+                site.commit(login)
+            look()
+        assert set(refused) == {None}
+
     def test_logout_ends_the_session_everywhere(self, site: Site) -> None:
         """CVE-2025-46336, connect-redis#328: nothing brings it back."""
         cookie = site.start(cart=["tea"])

@@ -80,8 +80,10 @@ class PerLoop(Generic[T]):
         loop = asyncio.get_running_loop()
         client = self._clients.get(loop)
         if client is None:
-            for other in [other for other in self._clients if other.is_closed()]:
-                self._drop(self._clients.pop(other))
+            # Loops in other threads come and go in the meantime.
+            for other in list(self._clients):
+                if other.is_closed() and (dead := self._clients.pop(other, None)) is not None:
+                    self._drop(dead)
             client = self._clients[loop] = self._make()
         return client
 

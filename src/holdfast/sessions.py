@@ -127,9 +127,10 @@ class Sessions:
             session._attach(key, record)
             return
         session._attach(None, None)
-        if record is not None and record.ended and now < record.created_at + _JUST_ENDED_SECONDS:
+        ended_at = writes.ended_at(record) if record is not None else None
+        if record is not None and ended_at is not None and now < ended_at + _JUST_ENDED_SECONDS:
             session._refusal = SessionGone("this session has just ended, or goes on under another identity")
-            session._is_over = record.tag != writes.ROTATED
+            session._is_over = not writes.goes_on(record)
 
     async def commit(self, session: Session) -> None:
         """Keep what was done to the session, before the response leaves.

@@ -45,6 +45,18 @@ def tombstone(record: Record, now: float, tag: bytes | None = None) -> Record:
     )
 
 
+def ended_at(record: Record) -> float | None:
+    """When a session was ended or went on under another identity; None if it was not, but may have expired."""
+    if record.ended:
+        return record.created_at
+    return -record.expires_at if record.expires_at < 0 else None
+
+
+def goes_on(record: Record) -> bool:
+    """Whether the session of an ended or sealed record lives on under another identity."""
+    return not record.ended or record.tag == ROTATED
+
+
 async def create(store: Guard, key: str, record: Record) -> None:
     """Store a new session under a fresh random key."""
     _check_size(store, record.values)
@@ -89,10 +101,11 @@ async def rotate(
     moved = successor._replace(values=_applied(record.values, work))
     await create(store, new_key, moved)
     for attempt in range(_ROUNDS):
-        # The seal is a change with a base, so that it fails if there is something newer; an expiry of zero is
-        # over for every clock. The tombstone that follows replaces the sealed record.
+        # The seal is a change with a base, so that it fails if there is something newer. Its expiry is over for
+        # every clock, and says when it was: a request that meets the record before the tombstone has taken its
+        # place must know that the session lives on (see `ended_at`).
         seal = Change(
-            tag=new_tag(), now=now, unset=frozenset(record.values), expires_at=0.0, base=record.version
+            tag=new_tag(), now=now, unset=frozenset(record.values), expires_at=-now, base=record.version
         )
         try:
             sealed = await store.commit(old_key, seal)

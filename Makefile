@@ -1,0 +1,42 @@
+# Each target sets up what it needs from nothing (see tools/setup); a second run finds it done.
+# ARGS goes to the command that the target runs: make demo ARGS="--seconds 5".
+
+SHELL := /bin/bash
+PYTHON_IN_VENV := .venv/bin/python
+SETUP_TEST := tools/setup test redis-server=redis-server chromium=chromium chromedriver=chromium-driver
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint proof bench clean
+
+help: ## Say what there is.
+	@sed -En 's/^([a-z]+): ## (.*)/make \1\t\2/p' Makefile | expand -t 14
+
+demo: ## Show that no session is lost while instances come and go; the report is reports/demo.html.
+	@tools/setup lab
+	@mkdir -p reports
+	@.venv/bin/holdfast demo --html reports/demo.html $(ARGS)
+
+test: ## Check style and types, and run the tests (without the long proofs).
+	@$(SETUP_TEST)
+	@$(MAKE) --no-print-directory lint
+	@$(PYTHON_IN_VENV) -m pytest -m "not proof" $(ARGS)
+
+lint: ## Check style and types.
+	@tools/setup test
+	@$(PYTHON_IN_VENV) -m ruff check
+	@$(PYTHON_IN_VENV) -m ruff format --check
+	@$(PYTHON_IN_VENV) -m mypy
+
+proof: ## Run the long proofs.
+	@$(SETUP_TEST)
+	@$(PYTHON_IN_VENV) -m pytest -m proof $(ARGS) || { status=$$?; \
+		[ $$status = 5 ] && echo "There are no proofs to run." || exit $$status; }
+
+bench: ## Measure Holdfast and its peers, side by side.
+	@tools/setup test,bench redis-server=redis-server
+	@$(PYTHON_IN_VENV) -m bench $(ARGS)
+
+clean: ## Remove everything that the other targets have made.
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist reports
+	find src tests bench examples -name __pycache__ -prune -exec rm -rf {} +

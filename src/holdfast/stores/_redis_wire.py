@@ -1,0 +1,112 @@
+"""How a `RedisStore`'s commands reach Redis, in either colour.
+
+Commands go over the connections of redis-py themselves and not through its `execute_command`, which would send
+a command again whose answer was lost. For a change that would be wrong: others may have changed the record
+since.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+import redis.asyncio
+
+from .. import _colour
+from ..errors import ConfigError
+from ._redis_pool import LoopPool
+from ._redis_url import Settings
+
+Command = tuple[bytes, ...]
+
+
+class Wire:
+    """The way to one Redis: for sync callers, for async ones, or for both.
+
+    `colours` says for whom. Every call raises redis-py's own errors.
+    """
+
+    def __init__(self, client: redis.Redis | redis.asyncio.Redis | Settings) -> None:
+        """Over a ready client's connections, or over connections of its own, as the settings say.
+
+        Raises `ConfigError` for a client of another kind.
+        """
+        self._blocking: Any = None
+        self._awaited: Any = None
+        self._loops: _colour.PerLoop[LoopPool] | None = None
+        self._timeout: float | None = None  # a ready client has its own
+        if isinstance(client, Settings):
+            self.colours = frozenset({"sync", "async"})
+            self._blocking = client.blocking_pool()
+            self._loops = _colour.PerLoop(client.loop_pool, LoopPool.abandon)
+            self._timeout = client.timeout
+        elif isinstance(client, redis.Redis):
+            self.colours = frozenset({"sync"})
+            self._blocking = client.connection_pool
+        elif isinstance(client, redis.asyncio.Redis):
+            self.colours = frozenset({"async"})
+            self._awaited = client.connection_pool
+        else:
+            kind = f"{type(client).__module__}.{type(client).__qualname__}"
+            raise ConfigError(f"RedisStore takes a redis.Redis or a redis.asyncio.Redis, not a {kind}")
+
+    async def ask(self, *commands: Command) -> list[Any]:
+        """Send the commands together and return their answers, or raise the first error among them."""
+        packed = _packed(commands)
+        if "async" not in self.colours or (_colour.by_hand() and self._blocking is not None):
+            return _ask(self._blocking, packed, len(commands))
+        try:
+            async with asyncio.timeout(self._timeout):
+                pool = self._awaited if self._loops is None else self._loops.get()
+                return await _ask_awaited(pool, packed, len(commands))
+        except TimeoutError as error:
+            raise redis.TimeoutError(f"no answer from Redis within {self._timeout} seconds") from error
+
+    async def aclose(self) -> None:
+        """Close connections of its own: the running loop's, if it is awaited, and those for sync callers."""
+        self.close()
+        if self._loops is not None and not _colour.by_hand() and (pool := self._loops.pop()) is not None:
+            await pool.aclose()
+
+    def close(self) -> None:
+        """Close connections of its own for sync callers that are not in use."""
+        if self._loops is not None:
+            self._blocking.disconnect(inuse_connections=False)
+
+
+def _ask(pool: Any, packed: bytes, answers: int) -> list[Any]:
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command([packed])
+        return [connection.read_response(disable_decoding=True) for _ in range(answers)]
+    except BaseException:
+        # Whatever still comes on it would be taken for the answer to another command.
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+async def _ask_awaited(pool: Any, packed: bytes, answers: int) -> list[Any]:
+    connection = await pool.get_connection()
+    try:
+        await connection.send_packed_command([packed])
+        return [await connection.read_response(disable_decoding=True) for _ in range(answers)]
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
+    finally:
+        await pool.release(connection)
+
+
+def _packed(commands: Sequence[Command]) -> bytes:
+    """The commands in Redis' protocol: https://redis.io/docs/latest/develop/reference/protocol-spec/."""
+    parts: list[bytes] = []
+    for command in commands:
+        parts.append(b"*%d" % len(command))
+        for part in command:
+            parts += (b"$%d" % len(part), part)
+    parts.append(b"")
+    return b"\r\n".join(parts)

@@ -1,0 +1,346 @@
+"""The store's connections to Redis: through outages, freezes, event loops, threads and forks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from records import add_one, new_change, new_key, new_record
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from holdfast._colour import PerLoop, run
+from holdfast.stores.redis import RedisStore
+from servers import RedisServer
+
+Driver = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(params=["sync", "async"])
+def drive(request: pytest.FixtureRequest) -> Any:
+    """Runs a coroutine to its end in one colour; all of a test's on the same event loop."""
+    if request.param == "sync":
+        yield run
+    else:
+        with asyncio.Runner() as runner:
+            yield runner.run
+
+
+def test_a_restart_of_redis_is_not_noticed(redis_server: RedisServer, drive: Driver) -> None:
+    """Dead connections and lost scripts are replaced: no call fails once Redis is back, reading or writing."""
+    store, key = RedisStore.from_url(redis_server.url), new_key()
+
+    async def at_once(count: int) -> None:
+        await asyncio.gather(*(store.load(key) for _ in range(count)))
+
+    drive(store.create(key, new_record()))
+    if drive is not run:
+        drive(at_once(5))  # so that several connections are to be replaced
+    for version in range(2, 5):
+        redis_server.restart()
+        assert drive(store.commit(key, new_change(set={"n": b"1"}))).version == version
+        redis_server.kill()
+        redis_server.start()
+        assert drive(store.load(key)).version == version
+
+
+def test_an_outage_is_an_error_and_then_over(redis_server: RedisServer, drive: Driver) -> None:
+    """While Redis is down each call raises what means StoreUnavailable; afterwards everything works again."""
+    store, key = RedisStore.from_url(redis_server.url), new_key()
+    drive(store.create(key, new_record()))
+    redis_server.stop()
+    calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+        lambda: store.load(key),
+        lambda: store.create(new_key(), new_record()),
+        lambda: store.commit(key, new_change()),
+        lambda: store.end(key, new_record(ended=True)),
+        lambda: store.of("ann"),
+    ]
+    for call in calls:
+        with pytest.raises(RedisStore.unavailable):
+            drive(call())
+    redis_server.start()
+    for call in calls:
+        drive(call())
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_a_redis_that_does_not_answer_is_given_up_in_time(
+    redis_server: RedisServer, drive: Driver, connected: bool
+) -> None:
+    """A frozen Redis costs at most the timeout, over a new connection and over an old one."""
+    store, key = RedisStore.from_url(f"{redis_server.url}?timeout=0.6"), new_key()
+    if connected:
+        drive(store.create(key, new_record()))
+    redis_server.freeze()
+    for call in (store.load(key), store.commit(key, new_change())):
+        began = time.monotonic()
+        with pytest.raises(redis.TimeoutError):
+            drive(call)
+        assert 0.2 < time.monotonic() - began < 0.9
+    redis_server.thaw()
+    drive(store.end(key, new_record(ended=True)))
+    assert drive(store.load(key)).ended
+
+
+def test_the_default_time_limit_is_two_seconds(redis_server: RedisServer) -> None:
+    """Without an option a frozen Redis holds a request for two seconds at most."""
+    store = RedisStore.from_url(redis_server.url)
+    redis_server.freeze()
+    began = time.monotonic()
+    with pytest.raises(redis.TimeoutError):
+        asyncio.run(store.load("x"))
+    assert 1.5 < time.monotonic() - began < 2.5
+
+
+def test_a_thawed_instance_does_not_use_a_dead_connection(redis_server: RedisServer) -> None:
+    """A change is the first thing after a freeze in which Redis was restarted: it is kept, not failed."""
+    store, key = RedisStore.from_url(redis_server.url), new_key()
+
+    async def scenario() -> int:
+        await store.create(key, new_record())
+        redis_server.restart()  # blocks the loop, as a frozen instance's is: it hears nothing of it
+        return (await store.commit(key, new_change())).version
+
+    assert asyncio.run(scenario()) == 2
+
+
+def test_a_change_whose_answer_was_lost_is_not_sent_again(redis_server: RedisServer) -> None:
+    """Whatever retries a ready client is set up with: the store does not repeat a change by itself."""
+    client = redis.Redis.from_url(redis_server.url, socket_timeout=0.2, retry=Retry(NoBackoff(), 5))
+    store, key = RedisStore(client), new_key()
+    run(store.create(key, new_record()))
+    run(store.commit(key, new_change(set={"n": b"1"})))
+    before = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+    redis_server.freeze()
+    with pytest.raises(redis.TimeoutError):
+        run(store.commit(key, new_change(set={"n": b"2"})))
+    redis_server.thaw()
+    assert run(store.load(key)).values == {"n": b"2"}  # it had arrived
+    assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
+
+
+def test_a_cancelled_call_leaves_no_answer_behind(redis_server: RedisServer) -> None:
+    """The answer that nobody waited for is not taken for that of the next call."""
+    store, one, other = RedisStore.from_url(redis_server.url), new_key(), new_key()
+
+    async def scenario() -> None:
+        await store.create(one, new_record(values={"who": b"one"}))
+        await store.create(other, new_record(values={"who": b"other"}))
+        redis_server.freeze()
+        waiting = asyncio.create_task(store.load(one))
+        await asyncio.sleep(0.05)
+        waiting.cancel()
+        redis_server.thaw()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert (await store.load(other)).values == {"who": b"other"}
+
+    asyncio.run(scenario())
+
+
+def test_an_error_among_several_answers_leaves_none_behind(redis_url: str, drive: Driver) -> None:
+    """What Redis still answers after an error is not taken for the answer to the next call."""
+    store, owner, keys = RedisStore.from_url(redis_url), new_key(), [new_key() for _ in range(3)]
+    for key in keys:
+        drive(store.create(key, new_record(values={"key": key.encode()}, owner=owner)))
+    redis.Redis.from_url(redis_url).set(f"holdfast:s:{keys[0]}", "what is no hash")
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        drive(store.of(owner))
+    for key in reversed(keys[1:]):
+        assert drive(store.load(key)).values == {"key": key.encode()}
+
+
+def test_more_callers_than_connections_wait_for_their_turn(redis_server: RedisServer) -> None:
+    """A burst of requests does not open more connections than allowed, and none of them fails."""
+    store, key = RedisStore.from_url(f"{redis_server.url}?connections=3"), new_key()
+
+    async def scenario() -> int:
+        await store.create(key, new_record())
+        changes = (store.commit(key, new_change(set={f"{number}": b"x"})) for number in range(50))
+        await asyncio.gather(*changes)
+        assert (await store.load(key)).version == 51
+        return connected(redis_server)
+
+    assert asyncio.run(scenario()) == 3
+
+
+def test_a_store_is_used_on_one_loop_after_the_other(redis_server: RedisServer) -> None:
+    """Platforms run each invocation on a fresh loop: none fails, complains or leaves a connection behind."""
+    program = (
+        "import asyncio, gc, sys\n"
+        "from holdfast.stores.redis import RedisStore\n"
+        "store = RedisStore.from_url(sys.argv[1])\n"
+        "async def invocation():\n"
+        "    await asyncio.gather(*(store.load('x') for _ in range(5)))\n"
+        "for _ in range(5):\n"
+        "    asyncio.run(invocation())\n"
+        "    gc.collect()\n"
+        "input()\n"
+    )
+    command = [sys.executable, "-X", "dev", "-W", "always", "-c", program, redis_server.url]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: connected(redis_server) == 0 and process.poll() is None)
+        _, complaints = process.communicate("\n")
+    assert process.returncode == 0
+    assert complaints == ""
+
+
+def test_loops_that_are_closed_without_telling_leave_no_connection(redis_server: RedisServer) -> None:
+    """A loop closed by hand is noticed at the next use: its sockets go, and nothing complains of a closed loop."""
+    program = (
+        "import asyncio, gc, sys\n"
+        "gc.disable()\n"
+        "from holdfast.stores.redis import RedisStore\n"
+        "store = RedisStore.from_url(sys.argv[1])\n"
+        "for _ in range(5):\n"
+        "    loop = asyncio.new_event_loop()\n"
+        "    loop.run_until_complete(store.load('x'))\n"
+        "    loop.close()\n"
+        "print('ready', flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, redis_server.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        wait_until(lambda: connected(redis_server) == 1)
+        _, complaints = process.communicate("\n")
+    assert process.returncode == 0
+    assert complaints == ""
+
+
+def test_aclose_closes_and_a_later_call_connects_again(redis_server: RedisServer, drive: Driver) -> None:
+    """After aclose() Redis sees no connection; the store can be used again."""
+    store = RedisStore.from_url(redis_server.url)
+    drive(store.load("x"))
+    assert connected(redis_server) == 1
+    drive(store.aclose())
+    wait_until(lambda: connected(redis_server) == 0)
+    assert drive(store.load("x")) is None
+
+
+def test_a_ready_client_is_its_owners_to_close(redis_server: RedisServer) -> None:
+    """aclose() leaves the connections of a client that was handed in."""
+    client = redis.Redis.from_url(redis_server.url)
+    store = RedisStore(client)
+    run(store.load("x"))
+    run(store.aclose())
+    store.close()
+    assert connected(redis_server) == 1
+
+
+def test_threads_share_a_store(redis_url: str) -> None:
+    """Sync callers in many threads, and async ones on loops of their own in others, lose no update."""
+    store, key, record = RedisStore.from_url(redis_url), new_key(), new_record()
+    run(store.create(key, record))
+
+    def sync_work(number: int) -> None:
+        for _ in range(20):
+            add_one(store, key, record)
+
+    def async_work(number: int) -> None:
+        for turn in range(20):
+            asyncio.run(store.commit(key, new_change(set={f"{number}/{turn}": b"x"})))
+
+    with ThreadPoolExecutor(12) as threads:
+        jobs = [threads.submit(work, number) for number in range(6) for work in (sync_work, async_work)]
+        for job in jobs:
+            job.result()
+    final = run(store.load(key))
+    assert final is not None
+    assert final.version == 1 + 2 * 6 * 20
+    assert final.values["n"] == b"120"
+
+
+def test_loops_of_many_threads_come_and_go_at_once() -> None:
+    """While one thread drops the clients of closed loops, others may add theirs."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    clients: PerLoop[object] = PerLoop(object, lambda client: None)
+
+    async def use() -> object:
+        return clients.get()
+
+    def work() -> None:
+        for _ in range(100):
+            asyncio.run(use())
+
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            for job in [threads.submit(work) for _ in range(8)]:
+                job.result()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_store_survives_a_fork(redis_url: str) -> None:
+    """Parent and child that share a store made before the fork do not read each other's answers."""
+    store, key, record = RedisStore.from_url(redis_url), new_key(), new_record()
+    run(store.create(key, record))
+    asyncio.run(store.load(key))
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            for _ in range(50):
+                add_one(store, key, record)
+            asyncio.run(store.commit(key, new_change(set={"child": b"x"})))
+            status = 0
+        finally:
+            os._exit(status)
+    for _ in range(50):
+        add_one(store, key, record)
+    assert os.waitpid(child, 0)[1] == 0
+    final = run(store.load(key))
+    assert final is not None
+    assert final.values == {"n": b"100", "child": b"x"}
+
+
+def test_tls(tmp_path: Path, drive: Driver) -> None:
+    """rediss:// speaks TLS and trusts the authority that it is told to, and no other."""
+    ca, key = tmp_path / "ca.pem", tmp_path / "key.pem"
+    request = (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    )
+    subprocess.run(
+        ["openssl", *request.split(), "-keyout", str(key), "-out", str(ca)], check=True, capture_output=True
+    )
+    with RedisServer(tmp_path, tls=(ca, key)) as server:
+        store, name = RedisStore.from_url(f"{server.tls_url}?ca={ca}"), new_key()
+        drive(store.create(name, new_record()))
+        assert drive(store.commit(name, new_change())).version == 2
+        drive(store.aclose())
+        with pytest.raises(RedisStore.unavailable):
+            drive(RedisStore.from_url(server.tls_url).load(name))
+
+
+def connected(server: RedisServer) -> int:
+    """How many clients Redis sees, but for the one that asks."""
+    with redis.Redis.from_url(server.url) as client:
+        return len(client.client_list()) - 1
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for what another process does in its own time."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

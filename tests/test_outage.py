@@ -98,6 +98,7 @@ async def test_a_store_that_is_not_there_at_the_start(tmp_path: object) -> None:
         ("redis://127.0.0.1?nonsense=1", "nonsense"),
         ("sqlite:////nowhere/at/all/s.db", "nowhere"),
         ("mongodb://x", "mongodb"),
+        ("redis://[::1", "is no URL"),
         ("just text", "just text"),
         ("", "HOLDFAST|store"),
     ],

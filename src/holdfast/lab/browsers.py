@@ -64,7 +64,8 @@ class Browser:
         self._http: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Browser:
-        # aiohttp repeats a GET, and nothing else, whose kept-alive connection turns out to be dead, as browsers do.
+        # aiohttp asks again, once, when a GET's connection breaks before an answer, as browsers may do; a read may
+        # so be asked twice. A POST is never repeated.
         self._http = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=TIMEOUT)
         )

@@ -29,13 +29,17 @@ class Store(Protocol):
     """
 
     async def create(self, key: str, record: Record) -> bool:
-        """Insert if the key is free; False if it is not. Never overwrites."""
+        """Insert if the key is free; False if it is not. Never overwrites.
+
+        What is inserted stays loadable for about a minute after it has expired, for instances whose clock is
+        behind.
+        """
         ...
 
     async def load(self, key: str, *, weak: bool = False) -> Record | None:
-        """The newest record, expired and ended ones included; with `weak` any recent one, where that is cheaper.
+        """The newest record, expired and ended ones included; None if there is none (any more).
 
-        None if there is none (any more).
+        With `weak` any recent one will do, where that is cheaper.
         """
         ...
 
@@ -92,7 +96,10 @@ def from_url(url: str) -> Store:
     Raises `ConfigError` for an unknown scheme, a URL that the store cannot use, or a client that is not
     installed (with the `pip install` line).
     """
-    scheme = urlsplit(url).scheme.lower()
+    try:
+        scheme = urlsplit(url).scheme.lower()
+    except ValueError as error:
+        raise ConfigError(f"the URL of the store is no URL: {error}") from error
     known = KNOWN.get(scheme)
     if known is None:
         raise ConfigError(f"no store is known for {scheme or url!r}; known are {', '.join(KNOWN)}")

@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 PYTHON_IN_VENV := .venv/bin/python
-SETUP_TEST := tools/setup test redis-server=redis-server chromium=chromium chromedriver=chromium-driver
+SETUP_TEST := tools/setup test redis-server=redis-server memcached=memcached chromium=chromium chromedriver=chromium-driver
 ARGS ?=
 
 .DEFAULT_GOAL := help

@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables in Markdown.
 
-python -m bench [imports|codec|requests ...] [--rounds N] [--write]
+python -m bench [imports|codec|requests|copies|hit_rates|memory ...] [--rounds N] [--write]
 """
 
 from __future__ import annotations
@@ -9,9 +9,16 @@ import argparse
 import re
 from pathlib import Path
 
-from . import codec, imports, requests
+from . import codec, copies, hit_rates, imports, memory, requests
 
-REPORTS = {"imports": imports.report, "codec": codec.report, "requests": requests.report}
+REPORTS = {
+    "imports": imports.report,
+    "codec": codec.report,
+    "requests": requests.report,
+    "copies": copies.report,
+    "hit_rates": hit_rates.report,
+    "memory": memory.report,
+}
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 
 

@@ -122,16 +122,22 @@ async def peers(client: redis.asyncio.Redis) -> dict[str, Call]:
 
 
 async def holdfast(port: int, place: Path) -> dict[str, Call]:
-    """The application with Holdfast's sessions, on the Redis of that port and in files at `place`."""
+    """The application with Holdfast's sessions, on the Redis of that port and in files at `place`.
+
+    The store alone answers, but for a browser that has just written where there are local copies: its reads are
+    strong, and its cookies say how far it has seen.
+    """
     from holdfast import Keyring, Sessions
     from holdfast.asgi import SessionMiddleware
 
-    keys = Keyring.generate()
-    on_redis = Sessions(f"redis://127.0.0.1:{port}", keys=keys)
+    keys, redis_url = Keyring.generate(), f"redis://127.0.0.1:{port}"
+    on_redis = Sessions(redis_url, keys=keys, local=None)
     eager = await Browser(SessionMiddleware(application, on_redis)).fill()
     lazy = Browser(SessionMiddleware(application, on_redis, lazy=True))
     lazy.cookies = eager.cookies
     stranger = Browser(SessionMiddleware(application, on_redis))
+    with_copies = SessionMiddleware(application, Sessions(redis_url, keys=keys))
+    pinned, writer = await Browser(with_copies).fill(), await Browser(with_copies).fill()
     calls = {
         "Holdfast on Redis, read": eager.to("/read"),
         "Holdfast on Redis, write": eager.to("/write"),
@@ -139,8 +145,11 @@ async def holdfast(port: int, place: Path) -> dict[str, Call]:
         "Holdfast on Redis, untouched, lazy": lazy.to("/none"),
         "Holdfast on Redis, untouched, no cookie": stranger.to("/none"),
         "Holdfast on Redis, read, no cookie": stranger.to("/read"),
+        "Holdfast on Redis, local copies, pinned read": pinned.to("/read"),
+        "Holdfast on Redis, local copies, write": writer.to("/write"),
     }
     for name, url in {"memory": "memory://", "SQLite": f"sqlite:///{place}/sessions.db"}.items():
-        browser = await Browser(SessionMiddleware(application, Sessions(url, keys=keys))).fill()
+        sessions = Sessions(url, keys=keys, local=None)
+        browser = await Browser(SessionMiddleware(application, sessions)).fill()
         calls |= {f"Holdfast on {name}, {path}": browser.to(f"/{path}") for path in ("read", "write")}
     return calls

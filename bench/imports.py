@@ -29,7 +29,7 @@ SUBJECTS = [
     "import starlette.middleware.sessions",
     "import starsessions",
     "import flask",
-    "from flask_session import Session",
+    "from flask_session.redis import RedisSessionInterface",
     "import fastapi",
 ]
 

@@ -42,7 +42,6 @@ TARGETS = [
     Target("Holdfast on Redis, write", 2, 2.7, "GETs"),
     Target("Holdfast on Redis, untouched, lazy", 0, 5, "µs"),
     Target("Holdfast on Redis, untouched, no cookie", 0, 5, "µs"),
-    Target("Holdfast on Redis, read, no cookie", 0, 5, "µs"),
 ]
 
 

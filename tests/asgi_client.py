@@ -31,11 +31,20 @@ class Response:
 
 
 class Browser:
-    """Sends requests to an application, with the session cookie that it was given."""
+    """Sends requests to an application, with the cookies that it was given."""
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self.cookie: str | None = None
+        self.jar: dict[str, str] = {}
+
+    @property
+    def cookie(self) -> str | None:
+        """The `Cookie` header of the next request."""
+        return "; ".join(f"{name}={value}" for name, value in self.jar.items()) or None
+
+    @cookie.setter
+    def cookie(self, header: str | None) -> None:
+        self.jar = dict(pair.split("=", 1) for pair in header.split("; ")) if header else {}
 
     def scope(self, path: str = "/", kind: str = "http", cookie: str | None = None) -> dict[str, Any]:
         """A request or handshake as a server would make it."""
@@ -81,5 +90,8 @@ class Browser:
             self.sent = sent
         response = Response(sent)
         for line in response.all("set-cookie"):
-            self.cookie = None if "Max-Age=0" in line else line.partition(";")[0]
+            name, _, value = line.partition(";")[0].partition("=")
+            self.jar.pop(name, None)
+            if "Max-Age=0" not in line:
+                self.jar[name] = value
         return response

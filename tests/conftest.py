@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from servers import RedisServer
+from servers import MemcachedServer, RedisReplica, RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -23,4 +23,27 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     directory = tmp_path / "redis"
     directory.mkdir()
     with RedisServer(directory, durable=True) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_replica(tmp_path: Path, redis_server: RedisServer) -> Iterator[RedisReplica]:
+    """A replica of `redis_server`, for one test alone, which may pause its replication."""
+    directory = tmp_path / "replica"
+    directory.mkdir()
+    with RedisReplica(directory, redis_server) as replica:
+        yield replica
+
+
+@pytest.fixture(scope="session")
+def memcached_url() -> Iterator[str]:
+    """The URL of a memcached that all tests share, which is not stopped meanwhile."""
+    with MemcachedServer() as server:
+        yield server.url
+
+
+@pytest.fixture
+def memcached_server() -> Iterator[MemcachedServer]:
+    """A memcached for one test alone, which may stop, freeze and restart it. It forgets all when it does."""
+    with MemcachedServer() as server:
         yield server

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from holdfast import Change, Record
+from holdfast import Change, Record, Session
 from holdfast.stores.memory import MemoryStore
+
+
+def planted(session: Session) -> str | None:
+    """The `Set-Cookie` line by which the session gives the browser an identity, or takes it away."""
+    lines = [value.decode() for name, value in session._outgoing() if name == b"set-cookie"]
+    found = [line for line in lines if "-floor=" not in line and "-pin=" not in line]
+    assert len(found) <= 1, found
+    return found[0] if found else None
 
 
 class RecordingStore(MemoryStore):

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocket
 from asgi_client import Browser
 from holdfast import ConfigError, Keyring, ResponseStarted, SessionNotLoaded, Sessions, StoreUnavailable
 from holdfast.asgi import SessionMiddleware
-from recording import RecordingStore
+from recording import RecordingStore, planted
 
 KEYS = Keyring.generate()
 
@@ -34,7 +34,7 @@ def store() -> RecordingStore:
 
 @pytest.fixture
 def sessions(store: RecordingStore) -> Sessions:
-    return Sessions(store, keys=KEYS)
+    return Sessions(store, keys=KEYS, local=None)
 
 
 def answering(act: Callable[[Any], Any], *headers: tuple[bytes, bytes]) -> Any:
@@ -55,8 +55,8 @@ async def started(sessions: Sessions, **values: Any) -> str:
     session = sessions.open(None)
     session.update(values)
     await session.commit()
-    assert session._cookie is not None
-    return session._cookie.partition(";")[0]
+    assert planted(session) is not None
+    return planted(session).partition(";")[0]
 
 
 class TestHeaders:
@@ -71,7 +71,7 @@ class TestHeaders:
 
     async def test_over_plain_http_by_request_only(self, store: RecordingStore) -> None:
         """The insecure switch is named for what it is."""
-        sessions = Sessions(store, keys=KEYS, insecure_http=True)
+        sessions = Sessions(store, keys=KEYS, local=None, insecure_http=True)
         response = await Browser(SessionMiddleware(answering(lambda s: s.update(a=1)), sessions)).get()
         cookie = response.get("set-cookie") or ""
         assert cookie.startswith("session=")
@@ -79,7 +79,7 @@ class TestHeaders:
 
     async def test_a_host_that_passes_one_cookie_only(self, store: RecordingStore) -> None:
         """Firebase Hosting passes only `__session`: a name with that prefix is taken as it is."""
-        sessions = Sessions(store, keys=KEYS, cookie_name="__session")
+        sessions = Sessions(store, keys=KEYS, local=None, cookie_name="__session")
         browser = Browser(SessionMiddleware(answering(lambda s: s.update(a=1)), sessions))
         response = await browser.get()
         assert (response.get("set-cookie") or "").startswith("__session=")

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from .errors import ResponseStarted as ResponseStarted
     from .errors import SessionGone as SessionGone
     from .errors import SessionNotLoaded as SessionNotLoaded
+    from .errors import SessionRegression as SessionRegression
     from .errors import SessionTooLarge as SessionTooLarge
     from .errors import StoreError as StoreError
     from .errors import StoreThrottled as StoreThrottled
     from .errors import StoreUnavailable as StoreUnavailable
+    from .events import Event as Event
     from .keyring import Keyring as Keyring
     from .record import Change as Change
     from .record import Record as Record
@@ -32,6 +34,7 @@ _HOMES = {
     "Sessions": "sessions",
     "Session": "session",
     "SessionInfo": "sessions",
+    "Event": "events",
     "Keyring": "keyring",
     "Store": "stores",
     "Record": "record",
@@ -42,6 +45,7 @@ _HOMES = {
     "StoreUnavailable": "errors",
     "StoreThrottled": "errors",
     "SessionGone": "errors",
+    "SessionRegression": "errors",
     "SessionTooLarge": "errors",
     "SessionNotLoaded": "errors",
     "ResponseStarted": "errors",

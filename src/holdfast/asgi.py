@@ -12,9 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 
 from .errors import ConfigError, HoldfastError, ResponseStarted, SessionGone, StoreError
+from .ladder import FRESHNESS, Freshness
+from .reading import Reading
 from .responses import headers_for, refusal
 from .session import Session
 from .sessions import Sessions
+from .settings import one_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,16 +30,31 @@ class SessionMiddleware:
     """Gives each request and WebSocket its session.
 
     With `lazy`, a session is left unloaded until `await session.load()`, so that routes which need none cost
-    nothing. If the store cannot be reached, requests that touch the session are answered 503 with
-    `Retry-After`; if the session has ended under a request that changes it, 409.
+    nothing. `freshness` is for requests whose scope says nothing else in `scope["holdfast.freshness"]`. With
+    `debug_header`, responses tell in `Holdfast-Explain` which home has answered, and why others have not.
+
+    If the store cannot be reached, requests that touch the session are answered 503 with `Retry-After`; if the
+    session has ended under a request that changes it, 409. Raises `ConfigError` for wrong arguments.
     """
 
-    def __init__(self, app: App, sessions: Sessions, *, lazy: bool = False) -> None:
+    def __init__(
+        self,
+        app: App,
+        sessions: Sessions,
+        *,
+        lazy: bool = False,
+        freshness: Freshness | None = None,
+        debug_header: bool = False,
+    ) -> None:
         if not isinstance(sessions, Sessions):
             raise ConfigError(f"SessionMiddleware takes a Sessions, not {type(sessions).__name__}")
         self._app = app
         self._sessions = sessions
         self._lazy = lazy
+        self._freshness = freshness
+        self._debug_header = debug_header
+        if freshness is not None:
+            one_of("freshness", freshness, *FRESHNESS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -46,10 +64,11 @@ class SessionMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        session = scope["session"] = self._sessions.open(_cookie_header(scope["headers"]))
+        headers = scope["headers"]
+        session = scope["session"] = self._sessions.open(_cookie_header(headers), headers)
         if not self._lazy:
-            await self._sessions.load(session)
-        gate = _Gate(self._sessions, session, scope, send)
+            await session.load(scope.get("holdfast.freshness", self._freshness))
+        gate = _Gate(self._sessions, session, scope, send, self._debug_header)
         if scope["type"] == "http":
             await gate.serve(self._app, receive)
         else:
@@ -59,11 +78,14 @@ class SessionMiddleware:
 class _Gate:
     """Holds a response back until the session's changes are committed."""
 
-    def __init__(self, sessions: Sessions, session: Session, scope: Scope, send: Send) -> None:
+    def __init__(
+        self, sessions: Sessions, session: Session, scope: Scope, send: Send, debug_header: bool
+    ) -> None:
         self._sessions = sessions
         self._session = session
         self._scope = scope
         self._send = send
+        self._debug_header = debug_header
         self._began = False  # the application's response, or one of ours in its place
         self._refused = False  # ours was sent: the rest of the application's is dropped
 
@@ -102,9 +124,9 @@ class _Gate:
             return
         if self._scope.get("session") is not self._session:
             self._adopt(self._scope.get("session"))
-        if self._session._accessed:
+        if self._session._accessed or self._debug_header:
             try:
-                await self._sessions.commit(self._session)
+                await self._session.commit()
             except (SessionGone, StoreError) as error:
                 await self._refuse(error)
                 return
@@ -113,7 +135,7 @@ class _Gate:
                 self._began = False
                 self._session._abandon()
                 raise
-            message = _with_headers(message, self._session)
+            message = self._with_headers(message)
         self._session._started = True
         await self._send(message)
 
@@ -121,7 +143,7 @@ class _Gate:
         # The answer to the handshake is the only one that can carry a cookie.
         if message["type"] in ("websocket.accept", "websocket.http.response.start"):
             self._session._started = True
-            message = _with_headers(message, self._session)
+            message = self._with_headers(message)
         await self._send(message)
 
     def _adopt(self, found: object) -> None:
@@ -137,6 +159,13 @@ class _Gate:
                 f"the session was changed {when} and never committed: the change is not kept. "
                 "Change it earlier, or call `await session.commit()`"
             )
+
+    def _with_headers(self, message: Message) -> Message:
+        headers = list(message.get("headers", ()))
+        extra = headers_for(self._session, headers, self._sessions.vary)
+        if self._debug_header:
+            extra.append((b"holdfast-explain", _ascii(self._sessions.explain(self._session))))
+        return {**message, "headers": headers + extra} if extra else message
 
     async def _refuse(self, error: HoldfastError) -> None:
         self._began = self._refused = True
@@ -154,7 +183,5 @@ def _cookie_header(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     return found
 
 
-def _with_headers(message: Message, session: Session) -> Message:
-    headers = list(message.get("headers", ()))
-    extra = headers_for(session, headers)
-    return {**message, "headers": headers + extra} if extra else message
+def _ascii(reading: Reading) -> bytes:
+    return str(reading).encode("ascii", "replace")

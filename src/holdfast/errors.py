@@ -43,6 +43,10 @@ class Conflict(HoldfastError):
         self.current = current
 
 
+class SessionRegression(SessionGone):
+    """The store has lost changes of this session that it had acknowledged, and the application refuses the rest."""
+
+
 class SessionTooLarge(HoldfastError):
     """The session does not fit into its store. The text names the largest keys; nothing was written."""
 

@@ -111,14 +111,17 @@ class Marker:
         }
         self._newest = next(iter(keys))
 
-    def mark(self, body: bytes) -> bytes:
-        """Id of the newest key, `body`, and a MAC over both."""
+    def mark(self, body: bytes, bound: bytes = b"") -> bytes:
+        """Id of the newest key, `body`, and a MAC over both, and over `bound`, which is not in the token.
+
+        Bodies of one purpose have one length, so that no byte can pass from the one to the other.
+        """
         mac = self._prepared[self._newest].copy()
-        mac.update(body)
+        mac.update(body + bound)
         return self._newest + body + mac.digest()
 
-    def unmark(self, token: bytes) -> bytes:
-        """The body of what `mark` made for the same purpose, by any key of the ring.
+    def unmark(self, token: bytes, bound: bytes = b"") -> bytes:
+        """The body of what `mark` made for the same purpose and `bound`, by any key of the ring.
 
         Raises `BadToken` with the reason "malformed", "unknown key" or "bad mac"; compares in constant time.
         """
@@ -129,7 +132,7 @@ class Marker:
         if prepared is None:
             raise BadToken("unknown key")
         mac = prepared.copy()
-        mac.update(body)
+        mac.update(body + bound)
         if not compare_digest(token[-MAC_BYTES:], mac.digest()):
             raise BadToken("bad mac")
         return body

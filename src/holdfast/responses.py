@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .cookies import Headers
 from .errors import HoldfastError, SessionGone
 from .session import Session
-
-Headers = list[tuple[bytes, bytes]]
 
 _RETRY_AFTER_SECONDS = 2
 
 
-def headers_for(session: Session, present: Iterable[tuple[bytes, bytes]]) -> Headers:
+def headers_for(session: Session, present: Iterable[tuple[bytes, bytes]], vary: bytes = b"Cookie") -> Headers:
     """The headers to add to a response with the `present` ones, whose names are in lower case.
 
-    `Vary: Cookie` if the session was looked at. With a cookie goes `Cache-Control: no-store`, unless the
-    response already forbids shared caches to keep it (RFC 9111, 5.2.2).
+    `Vary: Cookie` if the session was looked at (`vary` names what requests carry it in). With a cookie goes
+    `Cache-Control: no-store`, unless the response already forbids shared caches to keep it (RFC 9111, 5.2.2).
     """
     if not session._accessed:
         return []
     varies = is_private = False
     for name, value in present:
         if name == b"vary":
-            varies = varies or not {b"cookie", b"*"}.isdisjoint(_members(value))
+            varies = varies or not {vary.lower(), b"*"}.isdisjoint(_members(value))
         elif name == b"cache-control":
             is_private = is_private or not {b"no-store", b"private"}.isdisjoint(_members(value))
-    headers: Headers = [] if varies else [(b"vary", b"Cookie")]
-    if session._cookie is not None:
-        headers.append((b"set-cookie", session._cookie.encode("latin-1")))
+    headers: Headers = [] if varies else [(b"vary", vary)]
+    if outgoing := session._outgoing():
+        headers += outgoing
         if not is_private:
             headers.append((b"cache-control", b"no-store"))
     return headers

@@ -1,27 +1,35 @@
 """The mapping in the handler's hand. It does no I/O: it knows what was read, set, removed and asked for.
 
 Each request has a `Session` of its own, decoded from the record's bytes: no two requests share an object.
-Nested changes need no flag: mutable values that were handed out are encoded again at commit, and the bytes
-compared with those that were loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from typing import Any, NamedTuple, Protocol
 
-from . import codec
 from .codec import Value
+from .cookies import Headers
 from .errors import HoldfastError, SessionNotLoaded
+from .ladder import Freshness, Question
+from .ledger import Ledger
+from .reading import Reading
 from .record import Record
-from .work import Alteration, Step, Work
+
+
+class Known(NamedTuple):
+    """Whom a request comes from, and what it asks for."""
+
+    identity: bytes
+    question: Question
 
 
 class Engine(Protocol):
     """Who loads and commits a session: `Sessions`."""
 
-    async def load(self, session: Session) -> None: ...
+    async def load(self, session: Session, freshness: Freshness | None = None) -> None: ...
     async def commit(self, session: Session) -> None: ...
+    def read(self, carried: Any) -> Known | None: ...
 
 
 class Session(MutableMapping[str, Value]):
@@ -33,19 +41,17 @@ class Session(MutableMapping[str, Value]):
     """
 
     # Attributes with one underscore are for the engine and the adapters of this package.
-    def __init__(self, engine: Engine, identity: bytes | None = None) -> None:
+    def __init__(self, engine: Engine, carried: object) -> None:
         self._engine = engine
-        self._identity = identity  # what the browser sent, if it is one of ours
+        self._unread = carried  # what the request carries; read when it is first needed
+        self._known: Known | None = None  # and whom it comes from, if it is ours
         self._key: str | None = None  # at rest; None: not loaded, or nothing is stored for this browser
         self._record: Record | None = None
-        self._loaded = identity is None
+        self._loaded = not carried
         self._is_new = True
         self._owner: str | None = None
 
-        self._live: dict[str, Value] = {}  # values handed out or put in
-        self._assigned: set[str] = set()
-        self._removed: set[str] = set()
-        self._altered: dict[str, Alteration] = {}
+        self._ledger = Ledger()  # the values, and what was done to them
         self._rotating = False
         self._signing_in = False
         self._logged_out = False
@@ -57,49 +63,44 @@ class Session(MutableMapping[str, Value]):
         self._is_over = False  # it was ended for good, so that a logout has nothing left to do
         self._raised: HoldfastError | None = None  # the failure that the handler has met
         self._started = False  # the response has begun: no cookie can be set any more
-        self._cookie: str | None = None  # the Set-Cookie value that the response has to carry
+        self._identity: bytes | None = None  # what the browser holds after the response
+        self._reading: Reading | None = None  # which home answered
+        # What the browser has not seen yet, and whether the shared cache holds nothing older.
+        self._news: tuple[Record, bool] | None = None
+        self._is_fresh = False  # that identity is new to it
+        self._planted: Headers = []  # what tells it so: identity, floor and pin
+        self._cleared: Headers = []  # what makes it forget them
 
     # The mapping
 
     def __getitem__(self, key: str) -> Value:
         self._touch()
-        if key in self._live:
-            return self._live[key]
-        data = self._stored(key)
-        if data is None:
-            raise KeyError(key)
-        value = self._live[key] = codec.decode(data)
-        return value
+        return self._ledger.get(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value, or `default` if there is none."""
+        self._touch()
+        return self._ledger.get(key) if self._ledger.has(key) else default
 
     def __setitem__(self, key: str, value: Value) -> None:
         self._touch()
-        codec.check_key(key)
-        codec.encode(value, key)  # refused here, where the handler's line is in the traceback
-        self._live[key] = value
-        self._assigned.add(key)
-        self._removed.discard(key)
-        self._altered.pop(key, None)
+        self._ledger.put(key, value)
 
     def __delitem__(self, key: str) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self._live.pop(key, None)
-        self._assigned.discard(key)
-        self._altered.pop(key, None)
-        self._removed.add(key)
+        self._touch()
+        self._ledger.remove(key)
 
     def __iter__(self) -> Iterator[str]:
         self._touch()
-        stored = self._record.values if self._record else {}
-        yield from [key for key in stored if key not in self._removed]
-        yield from [key for key in self._live if key not in stored]
+        return iter(self._ledger.keys())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        self._touch()
+        return len(self._ledger.keys())
 
     def __contains__(self, key: object) -> bool:
         self._touch()
-        return key in self._live or (isinstance(key, str) and self._stored(key) is not None)
+        return self._ledger.has(key)
 
     def __repr__(self) -> str:
         # Neither values nor identity: a session ends up in logs.
@@ -114,24 +115,7 @@ class Session(MutableMapping[str, Value]):
         value until it wins: no concurrent change is lost. So `fn` may be called several times.
         """
         self._touch()
-        codec.check_key(key)
-        stored = self._stored(key)
-        alteration = self._altered.get(key)
-        if alteration is None:
-            # A key that this request has already set, removed or changed in place no longer hangs on what
-            # is stored: altering it is setting it.
-            changed = key in self._live and (stored is None or not codec.is_same(self._live[key], stored))
-            if key in self._assigned or key in self._removed or changed:
-                self[key] = fn(self.get(key, default))
-                return self._live[key]
-            alteration = Alteration()
-        step = Step(fn, codec.encode(default, key))
-        value = fn(self[key] if key in self else codec.decode(step.default))
-        alteration.result = codec.encode(value, key)
-        alteration.steps.append(step)
-        self._altered[key] = alteration
-        self._live[key] = value
-        return value
+        return self._ledger.alter(key, fn, default)
 
     def login(self, owner: str) -> None:
         """Bind the session to a user, under a new identity: whoever knew the old one is left outside.
@@ -191,23 +175,29 @@ class Session(MutableMapping[str, Value]):
         self._touch()
         return self._record.expires_at if self._record else None
 
-    async def load(self) -> None:
-        """Load the session, where it was left unloaded (`lazy=True`); otherwise nothing happens."""
-        await self._engine.load(self)
+    def load(self, freshness: Freshness | None = None) -> Awaitable[None]:
+        """Load the session, where it was left unloaded (`lazy=True`).
 
-    async def commit(self) -> None:
+        With `freshness="strong"`, also load it again, from the store, if a copy has answered: to be asked for
+        before the session is changed (`ConfigError`). Otherwise nothing happens.
+        """
+        return self._engine.load(self, freshness)
+
+    def commit(self) -> Awaitable[None]:
         """Keep what was changed, now: for WebSockets, and for streams whose response has begun.
 
         Raises `SessionGone`, `StoreError`, `SessionTooLarge`, TypeError; `ResponseStarted` if it would need a
         cookie that can no longer be sent.
         """
-        await self._engine.commit(self)
+        return self._engine.commit(self)
 
     # For the engine
 
     def _touch(self) -> None:
         """Note that the session is looked at, and refuse if there is nothing to look at."""
         self._accessed = True
+        if self._unread:
+            self._read()
         if self._loaded:
             return
         if self._failure is not None:
@@ -215,11 +205,13 @@ class Session(MutableMapping[str, Value]):
             raise self._failure
         raise SessionNotLoaded("this session is not loaded: `await session.load()` first (lazy=True)")
 
-    def _stored(self, key: str) -> bytes | None:
-        """The loaded bytes of a key that this request has not removed."""
-        if self._record is None or key in self._removed:
-            return None
-        return self._record.values.get(key)
+    def _read(self) -> None:
+        """Read what the request carries. Without an identity of ours there is nothing to load."""
+        if self._unread:
+            carried, self._unread = self._unread, None
+            self._known = self._engine.read(carried)
+            self._identity = self._known.identity if self._known else None
+            self._loaded = self._known is None
 
     def _attach(self, key: str | None, record: Record | None) -> None:
         """Begin anew from what is stored (None: nothing is)."""
@@ -227,65 +219,41 @@ class Session(MutableMapping[str, Value]):
         self._loaded = True
         self._is_new = record is None
         self._owner = record.owner if record else None
-        self._live.clear()
-        self._settle()
+        self._ledger.attach(record.values if record else {})
+        self._rotating = self._signing_in = False
 
     def _rebase(self, key: str, record: Record) -> None:
         """Go on from what was committed. Objects that the handler holds stay, unless others changed them."""
         self._key, self._record, self._owner = key, record, record.owner
-        for name, value in list(self._live.items()):
-            data = record.values.get(name)
-            if data is None or not codec.is_same(value, data):
-                del self._live[name]
-        self._settle()
+        self._ledger.rebase(record.values)
+        self._rotating = self._signing_in = False
+
+    def _outgoing(self) -> Headers:
+        """The headers that the response has to carry."""
+        return self._planted if self._is_fresh else self._cleared + self._planted
 
     def _settle(self) -> None:
-        self._assigned.clear()
-        self._removed.clear()
-        self._altered.clear()
+        """What was asked for is done, or came to nothing."""
+        self._ledger.settle()
         self._rotating = self._signing_in = False
 
     def _abandon(self) -> None:
         """Forget what this request has done."""
-        self._live.clear()
+        self._ledger.attach(self._record.values if self._record else {})
         self._leaving = None
         self._logged_out = False
         self._settle()
 
     def _has_marks(self) -> bool:
         """Whether a change was asked for by a call: the quick part of `_is_changed`."""
-        return bool(self._assigned or self._removed or self._altered or self._rotating or self._logged_out)
+        return self._ledger.has_marks() or self._rotating or self._logged_out
 
     def _is_changed(self) -> bool:
         """Whether there is anything to commit."""
         if not (self._loaded and self._accessed):
             return False
         try:
-            work = self._work()
+            work = self._ledger.work()
         except TypeError:
             return True
         return bool(work.set or work.unset or self._rotating or self._logged_out)
-
-    def _work(self) -> Work:
-        """What is to be committed. Raises TypeError, naming the path, for a value that cannot be kept."""
-        stored = self._record.values if self._record else {}
-        values: dict[str, bytes] = {}
-        alterations = dict(self._altered)
-        for key, value in self._live.items():
-            if key in alterations:
-                data = alterations[key].result
-                if not codec.is_same(value, data):
-                    # Changed in place after it was altered: what stands is what is meant.
-                    del alterations[key]
-                    data = codec.encode(value, key)
-            elif key in self._assigned or not (
-                codec.is_immutable(value) or codec.is_same(value, stored.get(key, b""))
-            ):
-                data = codec.encode(value, key)
-            else:
-                continue
-            if data == stored.get(key):
-                alterations.pop(key, None)
-            else:
-                values[key] = data
-        return Work(values, frozenset(self._removed.intersection(stored)), alterations)

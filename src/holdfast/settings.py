@@ -55,6 +55,24 @@ def seconds(duration: Duration, name: str) -> float:
     return value
 
 
+def size(text: str | int | None, name: str) -> int | None:
+    """A number of bytes: `"64MB"`, `"512KB"`, an integer, or None for off. Raises `ConfigError`."""
+    if text is None:
+        return None
+    if isinstance(text, int) and not isinstance(text, bool) and text > 0:
+        return text
+    match = re.fullmatch(r"(\d+) ?(KB|MB|GB)", text) if isinstance(text, str) else None
+    if not match or int(match[1]) == 0:
+        raise ConfigError(f'{name}={text!r} is no size: write "64MB", a number of bytes, or None for off')
+    return int(match[1]) * {"KB": 2**10, "MB": 2**20, "GB": 2**30}[match[2]]
+
+
+def one_of(name: str, value: str, *known: str) -> None:
+    """Raise `ConfigError` for a value that is not among the known ones."""
+    if value not in known:
+        raise ConfigError(f"{name}={value!r} is unknown: it is {' or '.join(repr(word) for word in known)}")
+
+
 def default_store() -> Store:
     """The store that HOLDFAST_STORE names, or a SQLite file in the working directory.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ._colour import run
 
 if TYPE_CHECKING:
+    from .ladder import Freshness
     from .session import Session
     from .sessions import SessionInfo, Sessions
 
@@ -17,9 +18,9 @@ class SyncSessions:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
 
-    def load(self, session: Session) -> None:
+    def load(self, session: Session, freshness: Freshness | None = None) -> None:
         """See `Sessions.load`."""
-        run(self._sessions.load(session))
+        run(self._sessions.load(session, freshness))
 
     def commit(self, session: Session) -> None:
         """See `Sessions.commit`."""

@@ -44,3 +44,6 @@ class Work(NamedTuple):
         """The same work, its alterations applied again to what is stored now."""
         results = {key: step.reapply(values.get(key), key) for key, step in self.alterations.items()}
         return self._replace(set={**self.set, **results})
+
+
+NO_WORK = Work({}, frozenset(), {})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from . import _colour
 from .errors import Conflict, SessionGone, SessionTooLarge, StoreError, StoreThrottled
@@ -33,14 +33,14 @@ def new_tag() -> bytes:
 
 
 def tombstone(record: Record, now: float, tag: bytes | None = None) -> Record:
-    """The record that takes the place of an ended one."""
+    """The record that takes the place of an ended one, at least for as long as that would have been there."""
     return Record(
         version=record.version + 1,
         tag=tag or new_tag(),
         values={},
         owner=record.owner,
         created_at=now,
-        expires_at=now + _TOMBSTONE_SECONDS,
+        expires_at=max(now + _TOMBSTONE_SECONDS, record.expires_at),
         ended=True,
     )
 
@@ -65,7 +65,13 @@ async def create(store: Guard, key: str, record: Record) -> None:
 
 
 async def change(
-    store: Guard, key: str, record: Record, work: Work, now: float, expires_at: float | None
+    store: Guard,
+    key: str,
+    record: Record,
+    work: Work,
+    now: float,
+    expires_at: float | None,
+    on_conflict: Callable[[Record], object],
 ) -> Record:
     """Commit the work to the record, altering anew whatever another writer was faster with."""
     for attempt in range(_ROUNDS):
@@ -84,13 +90,21 @@ async def change(
             return await store.commit(key, wanted)
         except Conflict as conflict:
             record = conflict.current
+            on_conflict(record)
             work = work.on(record.values)
             await _give_way(attempt)
     raise StoreThrottled(f"{_ROUNDS} other changes to this session were faster; nothing was written")
 
 
 async def rotate(
-    store: Guard, old_key: str, record: Record, new_key: str, successor: Record, work: Work, now: float
+    store: Guard,
+    old_key: str,
+    record: Record,
+    new_key: str,
+    successor: Record,
+    work: Work,
+    now: float,
+    on_conflict: Callable[[Record], object],
 ) -> Record:
     """Move the session to `new_key`: same values, the work applied, nothing acknowledged is left behind.
 
@@ -112,6 +126,7 @@ async def rotate(
         except Conflict as conflict:
             record = conflict.current
             work = work.on(record.values)
+            on_conflict(record)
             values = _applied(record.values, work)
             moved = await store.commit(new_key, _difference(moved, values, now))
             await _give_way(attempt)
@@ -119,7 +134,7 @@ async def rotate(
             await store.end(new_key, tombstone(moved, now))
             raise
         else:
-            await store.end(old_key, tombstone(sealed, now, ROTATED))
+            await store.end(old_key, tombstone(sealed._replace(expires_at=record.expires_at), now, ROTATED))
             return moved
     await store.end(new_key, tombstone(moved, now))
     raise StoreThrottled(f"{_ROUNDS} other changes to this session were faster; nothing was written")

@@ -103,6 +103,37 @@ def test_a_store_that_cannot_be_used(
     assert "hush" not in line
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("gopher://x", "gopher"),
+        ("redis://user:hush@127.0.0.1:1/0", "--cache redis://…@127.0.0.1:1/0 does not answer"),
+        ("memory://", "not shared between processes"),
+        ("sqlite:///sessions.db", "cannot hold copies"),
+    ],
+)
+def test_a_cache_that_cannot_be_used(
+    lab: Lab, capsys: pytest.CaptureFixture[str], url: str, said: str
+) -> None:
+    """It is refused before the first process, without its password."""
+    line = refusal(lab, capsys, "--cache", url)
+    assert said in line
+    assert "hush" not in line
+
+
+def test_copies_are_compared_when_asked_for(lab: Lab, redis_url: str) -> None:
+    """Local copies need no server; a cache adds its rows to theirs. Then all shoppers browse, and only then."""
+    assert main(["demo"]) == main(["demo", "--copies"]) == main(["demo", "--cache", redis_url]) == 0
+    assert [asked["browse"] for asked in lab.asked] == [False] * 4 + [True] * 7 + [True] * 10
+    names = [asked["strategy"].name for asked in lab.asked]
+    assert names[4:8] == names[11:15] == names[:4]
+    assert names[8:11] == names[15:18]
+    assert [name for name in names[18:] if not name.startswith("cache-aside")] == [
+        "holdfast: store + cache",
+        "holdfast: store + cache + local",
+    ]
+
+
 def test_missing_packages(
     lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

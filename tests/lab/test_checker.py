@@ -539,3 +539,23 @@ class TestFalseAcks:
         after = read(7, 8, {"a": "v1", "b": "v2", "user": "b0"})
         judge(*race, put(4, 6, "b", "v2", tab=1, **GONE), after, false_acks=1)
         judge(*race, put(4, 6, "b", "v2", tab=1, **UNAVAILABLE), after)
+
+
+@pytest.mark.parametrize(
+    ("op", "asked_after", "counts"),
+    [
+        ("replay", 0.4, (0, 1)),
+        ("replay", 0.6, (1, 0)),
+        ("read", 0.4, (1, 0)),
+    ],
+)
+def test_an_end_that_may_take_its_time(op: str, asked_after: float, counts: tuple[int, int]) -> None:
+    """Old cookies may be answered within the time allowed, and no longer; what the browser itself asks, never."""
+    events = [
+        ask("put", 0.0, 1.0, {"a0": "tea"}, key="a0", value="tea"),
+        ask("logout", 2.0, 3.0),
+        ask(op, 3.0 + asked_after, 4.0, {"a0": "tea"}),
+    ]
+    verdict = check(events, ends_within=0.5)
+    assert (verdict.counts["revived"], verdict.late_ends) == counts
+    assert check(events).counts["revived"] == 1

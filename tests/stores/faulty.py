@@ -260,3 +260,75 @@ class MissingIsNoError(Faulty):
             return await super().commit(key, change)
         except SessionGone:
             return Record(1, change.tag, dict(change.set), None, change.now, change.now)
+
+
+class OlderCopyReplacesNewer(Faulty):
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        place = self._place(key)
+        if place is None or place.rank < 0:
+            return await super().put_copy(key, rank, data, life)
+        with self._lock:
+            self._fill(key, rank, data, life)
+        return True
+
+
+class RanksAreDoubles(Faulty):
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        place = self._place(key)
+        if place is None or place.rank < 0 or float(place.rank) > float(rank):
+            return await super().put_copy(key, rank, data, life)
+        with self._lock:
+            self._fill(key, rank, data, life)
+        return True
+
+
+class EqualRanksKeepTheFirst(Faulty):
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        place = self._place(key)
+        return (place is not None and place.rank == rank) or await super().put_copy(key, rank, data, life)
+
+
+class PutFillsAnEmptyPlace(Faulty):
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        if self._place(key) is not None:
+            return await super().put_copy(key, rank, data, life)
+        with self._lock:
+            self._fill(key, rank, data, life)
+        return True
+
+
+class PutTakesTheClaimsPlace(Faulty):
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        place = self._place(key)
+        if place is None or place.rank >= 0:
+            return await super().put_copy(key, rank, data, life)
+        with self._lock:
+            self._fill(key, rank, data, life)
+        return True
+
+
+class ClaimsAreNotChecked(Faulty):
+    async def fill_copy(self, key: str, claim: bytes, rank: int, data: bytes, life: float) -> bool:
+        with self._lock:
+            self._fill(key, rank, data, life)
+        return True
+
+
+class ClaimsAreCopies(Faulty):
+    async def get_copy(self, key: str) -> bytes | None:
+        place = self._place(key)
+        return None if place is None else place.data
+
+
+class ClaimsKeepCopiesOut(Faulty):
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        place = self._place(key)
+        if place is not None and place.rank < 0:
+            return False
+        return await super().put_copy(key, rank, data, life)
+
+
+class EveryClaimHolds(Faulty):
+    async def claim_copy(self, key: str, claim: bytes, life: float) -> bool:
+        await super().claim_copy(key, claim, life)
+        return True

@@ -39,7 +39,7 @@ class OnAsyncClient(RedisStore):
 
 
 @pytest.fixture
-def make_store(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -> Factory:
+def make_store(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, memcached_url: str) -> Factory:
     """The factory of the stores that the test's row names."""
     factories: dict[str, Factory] = {
         "memory": lambda: from_url("memory://"),
@@ -50,6 +50,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str) -
             redis.Redis.from_url(redis_url, decode_responses=True)
         ),
         "redis-blocking-resp3": lambda: OnBlockingClient(redis.Redis.from_url(redis_url, protocol=3)),
+        "memcached": lambda: from_url(memcached_url),
         "redis-asyncio": lambda: OnAsyncClient(redis.asyncio.Redis.from_url(redis_url)),
         "redis-asyncio-resp3": lambda: OnAsyncClient(redis.asyncio.Redis.from_url(redis_url, protocol=3)),
     }
@@ -63,6 +64,7 @@ BLOCKING = [
     "redis-blocking",
     "redis-blocking-decoding",
     "redis-blocking-resp3",
+    "memcached",
 ]
 EVERY = [*BLOCKING, "redis-asyncio", "redis-asyncio-resp3"]
 

@@ -65,3 +65,17 @@ def test_a_url_that_says_too_much_is_refused(url: str) -> None:
     """What the store would ignore is an error at construction."""
     with pytest.raises(ConfigError, match="memory://"):
         from_url(url)
+
+
+def test_copies_go_away_by_themselves() -> None:
+    """Copies whose life is over are not kept, however many sessions come and go."""
+    clock = FakeClock()
+    store = MemoryStore(clock=clock)
+    for number in range(1000):
+        run(store.claim_copy(f"{number}", b"claim", 1.0))
+        run(store.fill_copy(f"{number}", b"claim", 1, b"copy", 9.5))
+        clock.advance(1.0)
+    assert len(store._places) == 10
+    assert run(store.get_copy("999")) == b"copy"
+    clock.advance(8.5)
+    assert run(store.get_copy("999")) is None

@@ -74,6 +74,62 @@ def test_an_outage_is_an_error_and_then_over(redis_server: RedisServer, drive: D
         drive(call())
 
 
+def test_the_time_limit_is_counted_for_each_call_anew(redis_server: RedisServer) -> None:
+    """A call that comes late in the time limit of another still has its own, and not more."""
+    store = RedisStore.from_url(f"{redis_server.url}?timeout=0.5")
+
+    async def scenario() -> float:
+        await store.load("x")
+        await asyncio.sleep(0.4)
+        await store.load("x")
+        redis_server.freeze()
+        began = time.monotonic()
+        with pytest.raises(redis.TimeoutError, match=r"within 0\.5 seconds"):
+            await store.load("x")
+        redis_server.thaw()
+        taken = time.monotonic() - began
+        await asyncio.sleep(0.6)  # past the time at which nobody waits any more
+        assert await store.load("x") is None
+        return taken
+
+    assert 0.45 < asyncio.run(scenario()) < 0.8
+
+
+def test_whoever_waits_for_a_connection_is_given_up_in_time(redis_server: RedisServer) -> None:
+    """The time limit holds for the turn that does not come, too."""
+    store = RedisStore.from_url(f"{redis_server.url}?timeout=0.4&connections=1")
+
+    async def scenario() -> float:
+        await store.load("x")
+        redis_server.freeze()
+        began = time.monotonic()
+        results = await asyncio.gather(*(store.load("x") for _ in range(4)), return_exceptions=True)
+        assert [type(result) for result in results] == [redis.TimeoutError] * 4
+        return time.monotonic() - began
+
+    taken = asyncio.run(scenario())
+    redis_server.thaw()
+    assert taken < 0.8
+
+
+def test_a_connection_that_is_lost_while_waiting_is_an_outage(redis_server: RedisServer) -> None:
+    """Redis dies with the question in its hands: that is told at once, without waiting for the time limit."""
+    store = RedisStore.from_url(redis_server.url)
+
+    async def scenario() -> float:
+        await store.load("x")
+        redis_server.freeze()
+        waiting = asyncio.create_task(store.load("x"))
+        await asyncio.sleep(0.05)
+        redis_server.kill()
+        began = time.monotonic()
+        with pytest.raises(redis.ConnectionError):
+            await waiting
+        return time.monotonic() - began
+
+    assert asyncio.run(scenario()) < 1.0
+
+
 @pytest.mark.parametrize("connected", [True, False])
 def test_a_redis_that_does_not_answer_is_given_up_in_time(
     redis_server: RedisServer, drive: Driver, connected: bool
@@ -327,6 +383,9 @@ def test_tls(tmp_path: Path, drive: Driver) -> None:
         store, name = RedisStore.from_url(f"{server.tls_url}?ca={ca}"), new_key()
         drive(store.create(name, new_record()))
         assert drive(store.commit(name, new_change())).version == 2
+        large = {"n": os.urandom(300_000)}  # many pieces, on the way and in TLS
+        assert drive(store.commit(name, new_change(set=large))).values == large
+        assert drive(store.load(name)).values == large
         drive(store.aclose())
         with pytest.raises(RedisStore.unavailable):
             drive(RedisStore.from_url(server.tls_url).load(name))

@@ -69,6 +69,44 @@ def test_each_call_is_one_command(redis_url: str, colour: str) -> None:
     assert commands == ["EVALSHA", "HGETALL", "EVALSHA", "ZRANGE", "HGETALL", "EVALSHA"]
 
 
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_each_call_for_a_copy_is_one_command(redis_url: str, colour: str) -> None:
+    """Reading a copy, claiming its place, filling it and putting a copy cost one command each."""
+    store = RedisStore.from_url(redis_url)
+
+    async def calls() -> None:
+        key = new_key()
+        await store.claim_copy(key, b"claim", 60.0)
+        await store.fill_copy(key, b"claim", 1, b"copy", 60.0)
+        await store.put_copy(key, 2, b"newer", 60.0)
+        await store.get_copy(key)
+
+    async def scenario() -> list[str]:
+        await calls()  # connects, and teaches Redis the scripts
+        with Monitor(redis_url).watch() as commands:
+            await calls()
+        await store.aclose()
+        return commands
+
+    commands = run(scenario()) if colour == "sync" else asyncio.run(scenario())
+    assert commands == ["SET", "EVALSHA", "EVALSHA", "GET"]
+
+
+def test_copies_go_when_their_life_is_over(redis_url: str) -> None:
+    """Neither a copy nor a claim stays longer than it was told to; a copy of a lower rank prolongs nothing."""
+    prefix, client, key = f"{new_key()}:", redis.Redis.from_url(redis_url), new_key()
+    store = RedisStore(client, prefix=prefix)
+    run(store.claim_copy(key, b"claim", 2.0))
+    assert 1_000 < client.pttl(f"{prefix}c:{key}") <= 2_000
+    run(store.fill_copy(key, b"claim", 5, b"copy", 20.0))
+    assert 19_000 < client.pttl(f"{prefix}c:{key}") <= 20_000
+    run(store.put_copy(key, 6, b"copy", 0.3))
+    run(store.put_copy(key, 5, b"older", 60.0))
+    assert 0 < client.pttl(f"{prefix}c:{key}") <= 300
+    wait_until(lambda: not client.exists(f"{prefix}c:{key}"))
+    assert run(store.get_copy(key)) is None
+
+
 def test_a_script_that_redis_has_lost_is_sent_again(redis_url: str) -> None:
     """After SCRIPT FLUSH, or a restart, the next change works and brings the script back."""
     store, key = RedisStore.from_url(redis_url), new_key()
@@ -79,6 +117,71 @@ def test_a_script_that_redis_has_lost_is_sent_again(redis_url: str) -> None:
         assert run(store.commit(key, new_change())).version == 3
         assert run(store.commit(key, new_change())).version == 4
     assert commands == ["EVALSHA", "EVAL", "EVALSHA"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"set": {"n": b"1"}},
+        {"set": {"n": b"1", "more": b"2"}, "base": 2},
+        {"unset": frozenset({"n"})},
+        {"set": {"more": b"2"}, "unset": frozenset({"n"})},
+        {"owner": "ann"},
+        {"expires_at": 4_000_000_000.25},
+        {},
+    ],
+)
+@pytest.mark.parametrize("others_change_it_too", [False, True])
+def test_a_change_to_what_was_just_loaded(redis_url: str, fields: dict, others_change_it_too: bool) -> None:
+    """The record that commit returns is the one that is stored, whether or not another instance was quicker."""
+    store, other, key = RedisStore.from_url(redis_url), RedisStore.from_url(redis_url), new_key()
+    run(store.create(key, new_record()))
+    run(store.commit(key, new_change(set={"a": b"mine"})))
+    run(store.load(key))
+    if others_change_it_too:
+        fields = {name: value for name, value in fields.items() if name != "base"}
+        run(other.commit(key, new_change(set={"b": b"theirs"})))
+    change = new_change(**fields)
+    result = run(store.commit(key, change))
+    assert result == run(other.load(key))
+    assert result.version == 3 + others_change_it_too
+    assert ("b" in result.values) == others_change_it_too
+    assert run(store.commit(key, change)) == result  # a repeat
+
+
+def test_what_was_just_loaded_does_not_revive_what_has_ended(redis_url: str) -> None:
+    """Another instance ends the session between load and commit, with a tombstone of whatever tag."""
+    for fields in ({"tag": b"12345678"}, {}):
+        store, other, key = RedisStore.from_url(redis_url), RedisStore.from_url(redis_url), new_key()
+        record = new_record()
+        run(store.create(key, record))
+        run(store.load(key))
+        run(other.end(key, record._replace(version=2, values={}, ended=True, **fields)))
+        with pytest.raises(SessionGone):
+            run(store.commit(key, new_change(set={"n": b"1"})))
+        assert run(other.load(key)).ended
+
+
+def test_what_was_just_loaded_and_has_expired_is_gone(redis_url: str) -> None:
+    """The deadline that was loaded is kept, to the very moment."""
+    store, key, record = RedisStore.from_url(redis_url), new_key(), new_record()
+    run(store.create(key, record))
+    run(store.load(key))
+    with pytest.raises(SessionGone):
+        run(store.commit(key, new_change(now=record.expires_at)))
+
+
+def test_little_is_kept_of_what_was_loaded(redis_url: str) -> None:
+    """However many sessions pass through an instance, and however large they are: a few small ones stay."""
+    store, number = RedisStore.from_url(redis_url), 100
+    for size in (100, 1_000_000):
+        for _ in range(number if size == 100 else 3):
+            key = new_key()
+            run(store.create(key, new_record(values={"n": b"x" * size})))
+            run(store.load(key))
+    kept = [len(record.values["n"]) for record in store._recent.values()]
+    assert 0 < len(kept) < number
+    assert max(kept) == 100
 
 
 def test_many_changes_in_one_are_applied_whole(redis_url: str) -> None:

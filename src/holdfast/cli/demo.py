@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,16 @@ def register(subparsers: Any) -> None:
         metavar="URL",
         help="a store to try Holdfast on too; the demo leaves sessions in it; may be given several times",
     )
+    parser.add_argument(
+        "--copies",
+        action="store_true",
+        help="compare copies in the instances too, Holdfast's and the usual cache-aside; shoppers then also browse",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="URL",
+        help="compare a shared cache (redis://, memcached://) before the database as well; includes --copies",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to FILE")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report with plots to FILE")
     parser.set_defaults(run=run)
@@ -80,6 +90,8 @@ def _demo(arguments: argparse.Namespace) -> int:
 
     for url in arguments.store:
         asyncio.run(_probe(url))
+    if arguments.cache is not None:
+        asyncio.run(_probe_cache(arguments.cache))
     settings = Settings(
         arguments.seconds,
         arguments.users,
@@ -87,6 +99,8 @@ def _demo(arguments: argparse.Namespace) -> int:
         arguments.max_instances,
         secrets.randbelow(1_000_000) if arguments.seed is None else arguments.seed,
         arguments.store,
+        arguments.copies,
+        arguments.cache,
     )
     print(f"Seed {settings.seed}; --seed {settings.seed} repeats this run.", flush=True)
     workdir = Path(tempfile.mkdtemp(prefix="holdfast-demo-"))
@@ -111,7 +125,7 @@ def _run_all(settings: Settings, workdir: Path) -> list[Trial]:
     from ..lab.progress import watch
     from ..lab.strategies import strategies
 
-    planned = strategies(settings.stores, workdir)
+    planned = strategies(settings.stores, workdir, copies=settings.copies, cache=settings.cache)
     console = Console(stderr=True, highlight=False, force_terminal=None if sys.stdout.isatty() else False)
     try:
         with watch(planned, settings.seconds, console) as watching:
@@ -163,6 +177,7 @@ async def _trials(
             min_instances=settings.min_instances,
             max_instances=settings.max_instances,
             seed=settings.seed,
+            browse=settings.browse,
             history_path=workdir / f"history-{number}.jsonl",
             progress=watching.begin(strategy),
         )
@@ -209,25 +224,40 @@ def _check_writable(option: str, path: Path) -> None:
 
 async def _probe(url: str) -> None:
     """Read from the store once. Raises `ConfigError` if it does not answer, or is in one process only."""
-    import asyncio
-
-    from .. import _colour
-    from ..lab.report import without_secrets
     from ..stores import from_url
 
     store = from_url(url)
     if url.lower().startswith("memory:"):
         raise ConfigError("--store memory: is not shared between processes, so the demo cannot use it")
+    await _answers("--store", url, store, store.load("0" * 64))
+
+
+async def _probe_cache(url: str) -> None:
+    """Look into the cache once. Raises `ConfigError` if it does not answer, or is none that processes share."""
+    from ..copies.cache import holder_of
+
+    if url.lower().startswith("memory:"):
+        raise ConfigError("--cache memory: is not shared between processes, so the demo cannot use it")
+    holder = holder_of(url)
+    await _answers("--cache", url, holder, holder.get_copy("0" * 64))
+
+
+async def _answers(option: str, url: str, store: object, asking: Coroutine[Any, Any, object]) -> None:
+    """Wait for the answer of a store, and let go of its connections. Raises `ConfigError` if there is none."""
+    import asyncio
+
+    from .. import _colour
+    from ..lab.report import without_secrets
+
     try:
         async with asyncio.timeout(PROBE_TIMEOUT):
-            loading = store.load("0" * 64)
             if "async" in getattr(store, "colours", ("async",)):
-                await loading
+                await asking
             else:
-                await _colour.off_loop(loading)
+                await _colour.off_loop(asking)
     except Exception as error:  # each store raises its own client's errors
         reason = str(error) or type(error).__name__
-        raise ConfigError(f"--store {without_secrets(url)} does not answer: {reason}") from error
+        raise ConfigError(f"{option} {without_secrets(url)} does not answer: {reason}") from error
     finally:
         close = getattr(store, "aclose", None)
         if close is not None:

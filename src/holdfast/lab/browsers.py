@@ -19,6 +19,7 @@ from .jar import Jar
 
 LONGEST_DELAY = 0.06  # seconds between the arrival and the delivery of an answer
 TIMEOUT = 10.0  # seconds after which a browser gives an answer up
+EXPLAIN = "Holdfast-Explain"  # the debug header that begins with the home which has answered
 
 READ = ("GET", "/read")
 CALLS = {
@@ -130,6 +131,8 @@ class Browser:
             "user": answer.user,
             "values": answer.values,
         }
+        if reply.home is not None:
+            event["home"] = reply.home
         self._history.emit(event)
         return answer._replace(blank=answer.ok and _is_blank(answer, op, key))
 
@@ -150,7 +153,8 @@ class Browser:
         except (aiohttp.ClientError, TimeoutError, OSError):
             return reply
         answer = Answer("ok", response.status, body["user"], body["values"])
-        return reply._replace(answer=answer, instance=body["instance"])
+        home = response.headers.get(EXPLAIN, "").partition(";")[0] or None
+        return reply._replace(answer=answer, instance=body["instance"], home=home)
 
 
 class _Reply(NamedTuple):
@@ -158,6 +162,7 @@ class _Reply(NamedTuple):
     arrived: bool = False
     set_cookies: list[str] = []  # noqa: RUF012 - never changed
     instance: str | None = None
+    home: str | None = None
 
 
 def _is_blank(answer: Answer, op: str, key: str | None) -> bool:

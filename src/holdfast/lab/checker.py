@@ -5,7 +5,8 @@ Every violation is counted in exactly one category:
 - `sessions_lost`: everything that a session was acknowledged is gone while it should be live; once a session;
 - `updates_lost`: one acknowledged (or shown) update is missing later in a session that is otherwise there;
 - `stale_reads`: an answer lacks what the browser had been told or shown before it asked, and a later one has it;
-- `revived`: after an acknowledged logout, an answer shows the session's user or data; once a session;
+- `revived`: after an acknowledged logout, an answer shows the session's user or data; once a session. Where the
+  promise is that an end reaches every instance within so many seconds, old cookies may be answered so long;
 - `crossed`: an answer shows a user or a value of somebody else, or of another session;
 - `false_acks`: an acknowledged update that no answer ever shows though nothing raced with it, an answer that counts
   more than was asked for, or one that shows what had been refused.
@@ -36,14 +37,22 @@ class Violation(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """`counts` holds "sessions" (that were acknowledged anything), each of `VIOLATIONS`, and "uncertain"."""
+    """`counts` holds "sessions" (that were acknowledged anything), each of `VIOLATIONS`, and "uncertain".
+
+    `late_ends` are sessions whose old cookies were still answered after the logout, within the time allowed.
+    """
 
     counts: dict[str, int]
     violations: list[Violation]
+    late_ends: int = 0
 
 
-def check(events: Iterable[Event]) -> Verdict:
-    """Judge a history. Events of other kinds than "request" are left aside; the order does not matter."""
+def check(events: Iterable[Event], *, ends_within: float = 0.0) -> Verdict:
+    """Judge a history. Events of other kinds than "request" are left aside; the order does not matter.
+
+    `ends_within` is the time, in seconds, that an end may take to reach every instance: a *replay* of old cookies
+    that is sent within it after the logout's acknowledgement may still show the session. Nothing else may.
+    """
     sessions: dict[tuple[int, int], list[Request]] = defaultdict(list)
     for event in events:
         if event["kind"] == "request":
@@ -52,7 +61,8 @@ def check(events: Iterable[Event]) -> Verdict:
     expected = {name: Expectations(requests) for name, requests in sorted(sessions.items())}
     judged = [_Judge(expectations) for expectations in expected.values()]
     violations = [violation for judge in judged for violation in judge.violations]
-    violations += _Origins(expected).violations
+    origins = _Origins(expected, ends_within)
+    violations += origins.violations
     violations.sort()
     counts = {
         "sessions": sum(
@@ -61,7 +71,7 @@ def check(events: Iterable[Event]) -> Verdict:
     }
     counts |= {kind: sum(violation.kind == kind for violation in violations) for kind in VIOLATIONS}
     counts["uncertain"] = sum(judge.uncertain for judge in judged)
-    return Verdict(counts, violations)
+    return Verdict(counts, violations, len(origins.late_ends))
 
 
 class _Judge:
@@ -165,9 +175,11 @@ class _Judge:
 class _Origins:
     """Asks of everything that any answer shows where it comes from."""
 
-    def __init__(self, sessions: dict[tuple[int, int], Expectations]) -> None:
+    def __init__(self, sessions: dict[tuple[int, int], Expectations], ends_within: float) -> None:
         self.violations: list[Violation] = []
+        self.late_ends: set[tuple[int, int]] = set()
         self._sessions = sessions
+        self._ends_within = ends_within
         self._written: dict[tuple[str, str], list[Request]] = defaultdict(list)
         self._told: set[object] = set()
         for expected in sessions.values():
@@ -224,6 +236,9 @@ class _Origins:
 
     def _report_revival(self, answer: Request, session: int, text: str) -> None:
         ended = self._sessions[answer.browser, session].over
+        if answer.op == "replay" and answer.t0 < ended + self._ends_within:
+            self.late_ends.add((answer.browser, session))
+            return
         text = f"{text}, though session {session} was ended at {ended:.3f} s"
         self._report(answer, "revived", (answer.browser, session), text)
 

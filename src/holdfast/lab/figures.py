@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .markup import Markup, join, tag
-from .report import PROMISES, Row, broken
+from .report import PROMISES, Row, broken, who_answered
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -91,6 +91,7 @@ def verdict(row: Row) -> Markup:
 
 
 ALSO = {
+    "late_ends": "Ended sessions that old cookies still opened, within the time that an end may take to arrive",
     "refused": "Writes refused, and the browser told so, because the session had ended or changed its identity",
     "uncertain": "Sessions that their browser cannot reach, for the answer to its sign-in was lost on the way",
 }
@@ -98,11 +99,13 @@ ALSO = {
 
 def _also_counted(rows: Sequence[Row]) -> list[Markup]:
     """What is no violation and no error, and is not hidden either; a line for each count that is not 0 everywhere."""
-    known = {key for key, _ in COLUMNS} | {"name", "holdfast", "sessions"}
+    known = {key for key, _ in COLUMNS} | {"name", "holdfast", "sessions", "homes"}
     lines = []
     for key in dict.fromkeys(key for row in rows for key in row if key not in known):
         counts = [f"{row['name']} {row[key]:,}" for row in rows if row.get(key)]
         if counts:
             words = ALSO.get(key, key.replace("_", " ").capitalize())
             lines.append(tag("p", f"{words}: {', '.join(counts)}.", class_="aside"))
-    return lines
+    read = ((row["name"], who_answered(row)) for row in rows)
+    told = (f"{name} read its sessions from: {homes}." for name, homes in read if homes)
+    return [*lines, *(tag("p", line, class_="aside") for line in told)]

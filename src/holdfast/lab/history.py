@@ -8,7 +8,8 @@ The checker and the report read nothing else. An event is a plain dict, so that 
   "instance", "user", "values"}`. `t0` is when the request was sent, `t1` when its answer was *delivered* to the
   browser, which may be later than when it arrived; `ms` is the time until it arrived. `session` counts a browser's
   sessions. `outcome` is "ok" (2xx: acknowledged), "refused" (any other status; 5xx may have happened all the same)
-  or "network" (no answer: it may have happened, or may yet happen). A login's `value` is the user.
+  or "network" (no answer: it may have happened, or may yet happen). A login's `value` is the user. `"home"` is there
+  too where the instance told which home its session was read from.
 
 Times are seconds since the start of the run.
 """

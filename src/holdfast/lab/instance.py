@@ -19,7 +19,7 @@ import uvicorn
 
 from .naive import App, MemorySessions
 from .shop import HoldfastWays, Shop, UsualWays
-from .strategies import Strategy
+from .strategies import COPY_AGE_SECONDS, Strategy
 
 # In the environment and not on the command line, for a store's URL may carry a password.
 STRATEGY = "HOLDFAST_LAB_STRATEGY"
@@ -55,22 +55,34 @@ def application(name: str, strategy: Strategy, environ: Mapping[str, str]) -> Ap
         from starlette.middleware.sessions import SessionMiddleware as SignedCookie
 
         return SignedCookie(Shop(name, UsualWays()), secret_key=environ["HOLDFAST_KEYS"])
+    if strategy.kind == "aside" and strategy.store is not None:
+        from . import aside
+
+        database, cache = aside.Database(strategy.store), aside.cache(strategy.cache)
+        return aside.AsideSessions(Shop(name, UsualWays()), database, cache)
     if strategy.kind == "holdfast" and strategy.store is not None:
-        return _holdfast(name, strategy.store, strategy.fault)
+        return _holdfast(name, strategy.store, strategy)
     raise ValueError(f"no instance can be built for {strategy.name!r}")
 
 
-def _holdfast(name: str, url: str, fault: str | None) -> App:
+def _holdfast(name: str, url: str, strategy: Strategy) -> App:
     from holdfast import Keyring, Sessions
     from holdfast.asgi import SessionMiddleware
     from holdfast.stores import from_url
 
     store = from_url(url)
-    if fault is not None:
+    if strategy.fault is not None:
         from . import faults
 
-        store = faults.wrap(store, fault)
-    return SessionMiddleware(Shop(name, HoldfastWays()), Sessions(store, keys=Keyring.from_env()))
+        store = faults.wrap(store, strategy.fault)
+    sessions = Sessions(
+        store,
+        keys=Keyring.from_env(),
+        cache=strategy.cache,
+        local="64MB" if strategy.local else None,
+        copy_age=COPY_AGE_SECONDS,
+    )
+    return SessionMiddleware(Shop(name, HoldfastWays()), sessions, debug_header=strategy.copies)
 
 
 class _Server(uvicorn.Server):

@@ -6,6 +6,8 @@ trying the old cookies once more. Some requests are meant to be in the way: a sl
 signs in, a slow write while it signs out.
 
 A shopper who finds nothing left of the session looks once more, and then begins a new one, as people do.
+
+Where copies are compared, shoppers also browse for a while: many reads and few writes, which is what copies are for.
 """
 
 from __future__ import annotations
@@ -23,18 +25,23 @@ from .history import History
 KEYS = 3  # of each tab
 PAUSE = 0.6  # seconds between two steps of a tab, on average
 TRIES = 3  # for what a journey cannot go on without
+BROWSING = (10, 18)  # steps of each tab before signing out, where shoppers browse
+WRITES_WHILE_BROWSING = 0.03  # the share of these steps that write
 
 Pace = Callable[[], float]
 
 
 class Crowd:
-    """So many shoppers at once, each with a browser of its own. An async context manager."""
+    """So many shoppers at once, each with a browser of its own; with `browse`, they also read for a while.
 
-    def __init__(self, url: str, users: int, history: History, *, seed: int) -> None:
+    An async context manager.
+    """
+
+    def __init__(self, url: str, users: int, history: History, *, seed: int, browse: bool = False) -> None:
         browsers = [Browser(number, url, history, seed=seed) for number in range(users)]
         self._history = history
         self._browsers = browsers
-        self._shoppers = [Shopper(browser, history, seed=seed) for browser in browsers]
+        self._shoppers = [Shopper(browser, history, seed=seed, browse=browse) for browser in browsers]
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Crowd:
@@ -69,9 +76,10 @@ class Crowd:
 class Shopper:
     """One person at one browser. What a journey does is drawn from the seed, whatever became of the one before."""
 
-    def __init__(self, browser: Browser, history: History, *, seed: int) -> None:
+    def __init__(self, browser: Browser, history: History, *, seed: int, browse: bool = False) -> None:
         self._browser = browser
         self._history = history
+        self._browse = browse
         self._seed = f"{seed}/shopper {browser.number}"
         self._sessions = 0
         self._journey: Journey | None = None
@@ -83,7 +91,8 @@ class Shopper:
         while self._history.now() < until:
             self._sessions += 1
             self._browser.jar.clear()
-            self._journey = Journey(self._browser, self._sessions, f"{self._seed}/{self._sessions}")
+            seed = f"{self._seed}/{self._sessions}"
+            self._journey = Journey(self._browser, self._sessions, seed, browse=self._browse)
             await self._journey.go(pace, lambda: self._history.now() >= until)
             if not self._journey.began:
                 await asyncio.sleep(min(PAUSE, max(0.0, until - self._history.now())))
@@ -98,8 +107,9 @@ class Shopper:
 class Journey:
     """One session of one browser, from its first write to the replay of its old cookies."""
 
-    def __init__(self, browser: Browser, session: int, seed: str) -> None:
+    def __init__(self, browser: Browser, session: int, seed: str, *, browse: bool = False) -> None:
         self.began = False
+        self._browse = browse
         self._over = False
         self._browser = browser
         self._session = session
@@ -118,11 +128,11 @@ class Journey:
         self.began = first.ok
         if not first.ok:
             return  # no cookie came back: whatever was stored, this browser has no part in it
-        for signing, steps in ((self._sign_in, (3, 5)), (self._sign_out, (1, 3))):
-            counts = [plan.randint(*steps) for plan in self._plans]
-            async with asyncio.TaskGroup() as group:
-                for tab in (0, 1):
-                    group.create_task(self._use(tab, counts[tab], pace, is_late))
+        stages = ((self._sign_in, (3, 5), False), (self._sign_out, (1, 3), self._browse))
+        for signing, steps, browse in stages:
+            await self._use_both(steps, pace, is_late, writes=0.85)
+            if browse:
+                await self._use_both(BROWSING, pace, is_late, writes=WRITES_WHILE_BROWSING)
             if self._over or is_late():
                 return
             await signing()
@@ -137,11 +147,22 @@ class Journey:
                 break
         return answer
 
-    async def _use(self, tab: int, steps: int, pace: Pace, is_late: Callable[[], bool]) -> None:
+    async def _use_both(
+        self, steps: tuple[int, int], pace: Pace, is_late: Callable[[], bool], *, writes: float
+    ) -> None:
+        """Take so many steps in each tab, at once; `writes` is the share of the steps that write."""
+        counts = [plan.randint(*steps) for plan in self._plans]
+        async with asyncio.TaskGroup() as group:
+            for tab in (0, 1):
+                group.create_task(self._use(tab, counts[tab], pace, is_late, writes))
+
+    async def _use(
+        self, tab: int, steps: int, pace: Pace, is_late: Callable[[], bool], writes: float
+    ) -> None:
         plan = self._plans[tab]
         for _ in range(steps):
             await asyncio.sleep(min(plan.expovariate(1 / PAUSE), 4 * PAUSE) * pace())
-            for act in (self._write, self._read) if plan.random() < 0.85 else (self._read,):
+            for act in (self._write, self._read) if plan.random() < writes else (self._read,):
                 if self._over or is_late():
                     return
                 answer = await act(tab)

@@ -31,7 +31,7 @@ class MemorySessions:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sid = _cookie(scope)
+        sid = cookie_of(scope)
         known = sid in self._sessions
         session = self._sessions[sid] if known else {}
         scope["session"] = session
@@ -43,16 +43,17 @@ class MemorySessions:
                 elif session:
                     new = secrets.token_urlsafe(24)
                     self._sessions[new] = session
-                    _set_cookie(message, f"{COOKIE}={new}; Path=/; HttpOnly; SameSite=Lax")
+                    set_cookie(message, f"{COOKIE}={new}; Path=/; HttpOnly; SameSite=Lax")
                 elif known:
                     self._sessions.pop(sid, None)
-                    _set_cookie(message, f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
+                    set_cookie(message, f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax")
             await send(message)
 
         await self._app(scope, receive, send_and_keep)
 
 
-def _cookie(scope: Scope) -> str:
+def cookie_of(scope: Scope) -> str:
+    """The session id that the browser sent, or nothing."""
     for name, value in scope["headers"]:
         if name == b"cookie":
             for pair in value.decode("latin-1").split(";"):
@@ -62,5 +63,6 @@ def _cookie(scope: Scope) -> str:
     return ""
 
 
-def _set_cookie(message: Message, cookie: str) -> None:
+def set_cookie(message: Message, cookie: str) -> None:
+    """Add a `Set-Cookie` header to the start of a response."""
     message["headers"] = [*message.get("headers", ()), (b"set-cookie", cookie.encode("latin-1"))]

@@ -227,6 +227,12 @@ METHOD = (
     "its own, reads back what it wrote, signs in and out, and afterwards replays the old cookie. All "
     "requests and answers go into a history, which a checker then judges. A request that ended in a network "
     "error may or may not have happened: the checker accepts both, and counts neither against a strategy.",
+    "Rows of Holdfast that name only a store have no copies: the store answers everything. The others may "
+    "answer from a copy in the instance (local) or in a shared cache, if it is at least as new as what the browser "
+    "has seen. Their copies may be one second old, so that shoppers as quick as these get to see some, and an "
+    "end reaches every instance within half a second: until then old cookies may still open it. Cache-aside "
+    "is the usual way to put a cache before a database: whole sessions, an entry in memory for three seconds, or "
+    "in a shared cache that every change is written to.",
 )
 LIMITS = (
     "This is a laboratory instrument, on one machine. It shows whether promises hold when processes die at "

@@ -51,6 +51,13 @@ class Settings(NamedTuple):
     max_instances: int
     seed: int
     stores: Sequence[str] = ()
+    copies: bool = False
+    cache: str | None = None
+
+    @property
+    def browse(self) -> bool:
+        """Whether shoppers also browse: so that copies have something to answer."""
+        return self.copies or self.cache is not None
 
     def command(self) -> str:
         """The command line that repeats the run. Passwords in store URLs are left out."""
@@ -59,6 +66,8 @@ class Settings(NamedTuple):
         words += ["--max-instances", str(self.max_instances)]
         for url in self.stores:
             words += ["--store", without_secrets(url)]
+        words += ["--copies"] if self.copies else []
+        words += ["--cache", without_secrets(self.cache)] if self.cache is not None else []
         return shlex.join(words)
 
 
@@ -78,6 +87,13 @@ def as_json(seed: int, trials: Sequence[Trial]) -> str:
     return json.dumps({"seed": seed, "strategies": [trial.row for trial in trials]}, indent=2) + "\n"
 
 
+def who_answered(row: Row) -> str:
+    """Which home the sessions of a strategy with copies were read from: "local 61 %, store 39 %"; else nothing."""
+    homes: Mapping[str, int] = row.get("homes", {})
+    total = sum(homes.values())
+    return ", ".join(f"{home} {100 * count / total:.0f} %" for home, count in homes.items() if count)
+
+
 def table(trials: Sequence[Trial], width: int, *, ascii_only: bool = False) -> RenderableType:
     """One row a strategy. 100 columns show everything, 80 leave some out; below 78 it is sentences."""
     names = [_name(trial.row, ascii_only) for trial in trials]
@@ -94,18 +110,20 @@ def table(trials: Sequence[Trial], width: int, *, ascii_only: bool = False) -> R
 
 
 def reading_help(trials: Sequence[Trial]) -> list[Text]:
-    """Two lines under the table: what was done to the strategies, and which of them kept every promise."""
+    """The lines under the table: what was done to the strategies, which home has answered where there are copies,
+    and which strategies kept every promise."""
     rows = [trial.row for trial in trials]
     started, killed = (sum(row[key] for row in rows) for key in ("instances_started", "instances_killed"))
     kept = [row["name"] for row in rows if not broken(row)]
     broke = [row["name"] for row in rows if broken(row)]
-    done = Text(f"{started:,} processes were started; {killed:,} were killed while they were answering.")
+    lines = [Text(f"{started:,} processes were started; {killed:,} were killed while they were answering.")]
+    lines += [Text(f"{row['name']}: read from {homes}.") for row in rows if (homes := who_answered(row))]
     if not broke:
-        return [done, Text("Every row kept every promise.", style="green")]
+        return [*lines, Text("Every row kept every promise.", style="green")]
     verdict = Text("Kept every promise: ")
     verdict.append(", ".join(kept) or "none", style="bold green" if kept else "bold")
     verdict.append(". Broke promises: ").append(", ".join(broke), style="bold red").append(".")
-    return [done, verdict]
+    return [*lines, verdict]
 
 
 FULL = 100

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
+# How old Holdfast's copies may be. Less than by default, as shoppers are quicker here than anywhere else: a pin
+# outlives copies, and who writes every second or two would otherwise never be shown one.
+COPY_AGE_SECONDS = 1.0
+
 
 class Strategy(NamedTuple):
     """One way of keeping sessions: how instances are built and how the front door routes.
 
-    `kind` is "memory" (a dictionary in each instance), "signed" (Starlette's signed cookie) or "holdfast".
-    `affinity` asks the front door for sticky routing. `store` is a store's URL and `fault` the name of a
-    fault from `holdfast.lab.faults` to seed into it; both are for "holdfast" only.
+    `kind` is "memory" (a dictionary in each instance), "signed" (Starlette's signed cookie), "aside" (a database
+    with a cache beside it) or "holdfast". `affinity` asks the front door for sticky routing.
+
+    `store` is a store's URL, and for "aside" the path of a SQLite file. `cache` is the URL of a cache that all
+    instances share. `local` gives "holdfast" copies in each instance too; "aside" without a `cache` always has
+    them. `fault` is the name of a fault from `holdfast.lab.faults` to seed into the store of "holdfast".
     """
 
     name: str
@@ -22,28 +29,66 @@ class Strategy(NamedTuple):
     affinity: bool = False
     store: str | None = None
     fault: str | None = None
+    cache: str | None = None
+    local: bool = False
 
     @property
     def holdfast(self) -> bool:
         """Whether this is Holdfast, which must keep its promises, or one of today's usual ways."""
         return self.kind == "holdfast"
 
+    @property
+    def copies(self) -> bool:
+        """Whether this is Holdfast with any copies beside its store."""
+        return self.holdfast and (self.local or self.cache is not None)
 
-def strategies(stores: Sequence[str], workdir: Path) -> list[Strategy]:
+
+def strategies(
+    stores: Sequence[str], workdir: Path, *, copies: bool = False, cache: str | None = None
+) -> list[Strategy]:
     """What a demo compares: three usual ways, Holdfast on a SQLite file in `workdir`, and on each store URL.
+
+    These rows of Holdfast have no copies: the store answers everything. `copies` adds, all on SQLite, those that
+    keep copies in each instance, Holdfast's and the usual; `cache`, a URL, also those with a shared cache.
 
     Names are unique and show no more of a URL than its scheme, for a URL may carry a password.
     """
+    folder = workdir.resolve()
     listed = [
         Strategy("memory", "memory"),
         Strategy("memory + affinity", "memory", affinity=True),
         Strategy("signed cookie", "signed"),
     ]
     seen: Counter[str] = Counter()
-    file = quote(str(workdir.resolve() / "sessions.db"))
-    for url in (f"sqlite:///{file}", *stores):
+    for url in (_sqlite(folder / "sessions.db"), *stores):
         scheme = urlsplit(url).scheme or "store"
         seen[scheme] += 1
         label = scheme if seen[scheme] == 1 else f"{scheme} {seen[scheme]}"
         listed.append(Strategy(f"holdfast ({label})", "holdfast", store=url))
+    if copies or cache is not None:
+        file, url = str(folder / "aside-memory.db"), _sqlite(folder / "local.db")
+        listed += [
+            Strategy("cache-aside in memory", "aside", store=file),
+            Strategy("holdfast: store + local", "holdfast", store=url, local=True),
+            Strategy(
+                "holdfast: local with affinity",
+                "holdfast",
+                affinity=True,
+                store=_sqlite(folder / "affinity.db"),
+                local=True,
+            ),
+        ]
+    if cache is not None:
+        scheme = urlsplit(cache).scheme or "cache"
+        file, url = str(folder / "aside-cache.db"), _sqlite(folder / "cache.db")
+        both = _sqlite(folder / "both.db")
+        listed += [
+            Strategy(f"cache-aside in {scheme}", "aside", store=file, cache=cache),
+            Strategy("holdfast: store + cache", "holdfast", store=url, cache=cache),
+            Strategy("holdfast: store + cache + local", "holdfast", store=both, cache=cache, local=True),
+        ]
     return listed
+
+
+def _sqlite(path: Path) -> str:
+    return f"sqlite:///{quote(str(path))}"

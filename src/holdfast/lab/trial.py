@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..homes import REVOCATION_SECONDS
 from .checker import Verdict, Violation, check
 from .history import Event, History
 from .journeys import Crowd
 from .platform import Platform
-from .strategies import Strategy
+from .strategies import COPY_AGE_SECONDS, Strategy
 
 TELL_EVERY = 0.1  # seconds
+# Where instances hold copies, an end reaches all of them within so many seconds, as Holdfast says.
+ENDS_WITHIN = min(REVOCATION_SECONDS, COPY_AGE_SECONDS / 2)
+HOMES = ("local", "cache", "store")  # in the order in which they are asked; the lab has no weak reads
 
 
 class Trial(NamedTuple):
@@ -36,13 +41,15 @@ async def trial(
     min_instances: int,
     max_instances: int,
     seed: int,
+    browse: bool = False,
     history_path: Path | str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Trial:
     """Put one strategy through `seconds` of churn with so many shoppers, then let them look once more in calm.
 
-    The same seed gives every strategy the same disturbances and the same shoppers. `history_path` keeps the
-    events in a file. `progress` is told from time to time how much of the churn is over, from 0 to 1.
+    The same seed gives every strategy the same disturbances and the same shoppers; with `browse` these also read a
+    lot for a while. `history_path` keeps the events in a file. `progress` is told from time to time how much of
+    the churn is over, from 0 to 1.
     """
     started = time.monotonic()
     with History(history_path) as history:
@@ -53,10 +60,10 @@ async def trial(
             seed=seed,
             emit=history.emit,
         )
-        async with platform, Crowd(platform.url, users, history, seed=seed) as crowd:
+        async with platform, Crowd(platform.url, users, history, seed=seed, browse=browse) as crowd:
             await _together(platform.churn(seconds), crowd.shop(seconds), _tell(progress, seconds))
             await crowd.look_again()
-    verdict = check(history.events)
+    verdict = check(history.events, ends_within=ENDS_WITHIN if strategy.copies else 0.0)
     return Trial(
         strategy,
         row=summary(strategy, history.events, verdict),
@@ -71,13 +78,15 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
 
     `errors` are requests without an answer, or with a 5xx. `refused` are the other refusals: writes that met
     their session's end or change of identity; one that came without such a reason is among the violations.
-    Latencies are in milliseconds until an acknowledgement arrived, None if none did.
+    Latencies are in milliseconds until an acknowledgement arrived, None if none did. `homes`, of strategies with
+    copies only, counts the answered requests that had a session by the home that it was read from, and
+    `late_ends` the ended sessions that old cookies still opened within the time that an end may take to arrive.
     """
     events = list(events)
     requests = [event for event in events if event["kind"] == "request"]
     fates = [event["what"] for event in events if event["kind"] == "instance"]
     latencies = sorted(event["ms"] for event in requests if event["outcome"] == "ok")
-    return {
+    row = {
         "name": strategy.name,
         "holdfast": strategy.holdfast,
         "requests": len(requests),
@@ -90,6 +99,11 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
         "refused": sum(event["outcome"] == "refused" and not _failed(event) for event in requests),
         "uncertain": verdict.counts["uncertain"],
     }
+    if strategy.copies:
+        asked = Counter(event["home"] for event in requests if event.get("home") in HOMES)
+        row["homes"] = {home: asked[home] for home in HOMES}
+        row["late_ends"] = verdict.late_ends
+    return row
 
 
 def percentile(ordered: Sequence[float], share: float) -> float | None:

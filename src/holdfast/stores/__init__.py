@@ -75,6 +75,40 @@ class Sweeps(Protocol):
         ...
 
 
+@runtime_checkable
+class Caches(Protocol):
+    """A store that can also hold copies, for `cache=`: each for a while, and it may lose any of them at any time.
+
+    The place of a copy is empty, or holds a claim, or a copy with its rank (an integer from 0 to 2**63 - 1).
+    Every method is atomic, and for a single key they take effect one after the other. `life` is in seconds;
+    nothing stays longer. Methods raise their client's own errors, after which the place is as it was before or
+    as it should be, but never of a lower rank than it was.
+
+    `max_bytes`, if a store has it, also limits the data of a copy. Where one key's copies can fail while
+    another's do not, `node_of(key)` tells them apart.
+    """
+
+    async def get_copy(self, key: str) -> bytes | None:
+        """The data of the copy; None where there is none, or only a claim. One command."""
+        ...
+
+    async def claim_copy(self, key: str, claim: bytes, life: float) -> bool:
+        """Put the claim, any short bytes that nobody else uses, into an empty place; False if it is not empty."""
+        ...
+
+    async def fill_copy(self, key: str, claim: bytes, rank: int, data: bytes, life: float) -> bool:
+        """Put a copy into the place of this very claim; False if that is not there any more."""
+        ...
+
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        """Replace a copy of the same or a lower rank, and take a claim away; an empty place stays empty.
+
+        True once nothing of a lower rank is there. It never fills an empty place: a newer copy may have been
+        there, and have been thrown out.
+        """
+        ...
+
+
 class Known(NamedTuple):
     """Where a URL scheme's store is, and which extra brings its client (None: it needs none)."""
 
@@ -87,6 +121,7 @@ KNOWN = {
     "sqlite": Known("holdfast.stores.sqlite:SQLiteStore"),
     "redis": Known("holdfast.stores.redis:RedisStore", "redis"),
     "rediss": Known("holdfast.stores.redis:RedisStore", "redis"),
+    "memcached": Known("holdfast.stores.memcached:MemcachedStore", "memcached"),
 }
 
 

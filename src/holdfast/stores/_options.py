@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import isfinite
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -10,8 +10,12 @@ from urllib.parse import parse_qsl, urlsplit
 from ..errors import ConfigError
 
 
-def options(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+def options(
+    url: str, known: Mapping[str, Callable[[str], Any]], repeatable: Collection[str] = ()
+) -> dict[str, Any]:
     """The options of the URL, each read by the function that `known` has for it.
+
+    An option that is `repeatable` becomes a list, even if it is written once.
 
     Raises `ConfigError` for an option that is unknown, written twice or cannot be read. The text never has
     the URL in it, for that may have a password in it.
@@ -21,10 +25,11 @@ def options(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str, An
         if name not in known:
             shown = f"an unknown option {name}" if name.isidentifier() else "an unknown option"
             raise ConfigError(f"the store's URL has {shown}; known are {', '.join(known)}")
-        if name in found:
+        if name in found and name not in repeatable:
             raise ConfigError(f"the store's URL has the option {name} twice")
         try:
-            found[name] = known[name](text)
+            value = known[name](text)
+            found[name] = [*found.get(name, ()), value] if name in repeatable else value
         except ConfigError:
             raise
         except ValueError:

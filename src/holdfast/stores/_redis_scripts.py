@@ -20,92 +20,111 @@ class Script(NamedTuple):
     text: bytes
     sha: bytes
 
+    @classmethod
+    def of(cls, text: str) -> Script:
+        """The script with this text."""
+        whole = text.encode()
+        return cls(whole, hashlib.sha1(whole, usedforsecurity=False).hexdigest().encode())
+
 
 # ARGV[1] is the prefix, ARGV[2] the expiry before which the entries of an owner are dead, ARGV[3] for how many
-# milliseconds the hash is to be kept.
-_COMMON = """
-local hash, prefix, dead, life = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+# milliseconds the hash is to be kept. No script defines a function: to make one takes as long as a command.
+_BEGIN = """
+local call, hash, prefix, dead, life = redis.call, KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+"""
 
--- One command with the arguments from first to last, in steps: Lua passes a few thousand at once.
-local function each(command, first, last)
-  for start = first, last, 1000 do
-    redis.call(command, hash, unpack(ARGV, start, math.min(start + 999, last)))
-  end
+# Sets the fields in ARGV from first to last, in steps: Lua passes a few thousand at once.
+_SET_FIELDS = """
+for start = first, last, 1000 do
+  call('HSET', hash, unpack(ARGV, start, math.min(start + 999, last)))
 end
+"""
 
--- Brings the owner's set in line with the hash. held is the owner before, false if there was none.
-local function list(held)
-  local owner, expires_at, ended = unpack(redis.call('HMGET', hash, 'o', 'x', 'e'))
-  local session = string.sub(hash, #prefix + 3)
-  if ended then
-    owner = false
-  end
-  if held and held ~= owner then
-    redis.call('ZREM', prefix .. 'o:' .. redis.sha1hex(held), session)
-  end
-  if owner then
-    local set, left = prefix .. 'o:' .. redis.sha1hex(owner), redis.call('PTTL', hash)
-    redis.call('ZREMRANGEBYSCORE', set, '-inf', '(' .. dead)
-    redis.call('ZADD', set, expires_at, session)
-    if redis.call('PTTL', set) < left then
-      redis.call('PEXPIRE', set, left)
-    end
+# Brings the owner's set in line with the hash. held is the owner before, false if there was none.
+_LIST = """
+local owner, expires_at, ended = unpack(call('HMGET', hash, 'o', 'x', 'e'))
+local session = string.sub(hash, #prefix + 3)
+if ended then
+  owner = false
+end
+if held and held ~= owner then
+  call('ZREM', prefix .. 'o:' .. redis.sha1hex(held), session)
+end
+if owner then
+  local set, left = prefix .. 'o:' .. redis.sha1hex(owner), call('PTTL', hash)
+  call('ZREMRANGEBYSCORE', set, '-inf', '(' .. dead)
+  call('ZADD', set, expires_at, session)
+  if call('PTTL', set) < left then
+    call('PEXPIRE', set, left)
   end
 end
 """
 
 
-def _script(text: str) -> Script:
-    whole = (_COMMON + text).encode()
-    return Script(whole, hashlib.sha1(whole, usedforsecurity=False).hexdigest().encode())
-
-
 # ARGV from 4 on: the fields. Returns 1, or 0 if the key is taken.
-CREATE = _script("""
-if redis.call('EXISTS', hash) == 1 then
+CREATE = Script.of(f"""{_BEGIN}
+if call('EXISTS', hash) == 1 then
   return 0
 end
-each('HSET', 4, #ARGV)
-redis.call('PEXPIRE', hash, life)
-list(false)
+local first, last, held = 4, #ARGV, false
+{_SET_FIELDS}
+call('PEXPIRE', hash, life)
+{_LIST}
 return 1
 """)
 
 # ARGV from 4 on: the fields.
-END = _script("""
-local held = redis.call('HGET', hash, 'o')
-redis.call('DEL', hash)
-each('HSET', 4, #ARGV)
-redis.call('PEXPIRE', hash, life)
-list(held)
+END = Script.of(f"""{_BEGIN}
+local first, last, held = 4, #ARGV, call('HGET', hash, 'o')
+call('DEL', hash)
+{_SET_FIELDS}
+call('PEXPIRE', hash, life)
+{_LIST}
 return 1
 """)
 
 # The verdicts of COMMIT.
 GONE, KEPT, CONFLICT = range(3)
 
-# ARGV[3] is empty if the expiry stays. ARGV from 4 on: tag, now, base or nothing, number of fields to remove,
-# these, the fields to set. Returns the verdict, and with KEPT and CONFLICT the hash as it is then.
-COMMIT = _script("""
-local tag, now, base, removed = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
-local old_tag, version, expires_at, ended, owner = unpack(redis.call('HMGET', hash, 't', 'v', 'x', 'e', 'o'))
-if old_tag == tag then
-  return {1, redis.call('HGETALL', hash)}
+# ARGV[2] is empty if expiry and owner stay, ARGV[3] if the expiry does. ARGV from 4 on: now, base or nothing, known
+# or nothing, number of fields to remove, "v", the version that follows the known one, "t", tag, the other fields
+# to set, those to remove. Returns the verdict, and with KEPT and CONFLICT the hash as it is then.
+#
+# known is the tag of a record to which the caller has found that the change may be applied. If that is what is
+# stored, there is nothing to judge and nothing to tell: returns just 1. To judge and to hand over the hash takes
+# Lua three times as long.
+COMMIT = Script.of(f"""
+if ARGV[6] ~= '' then
+  local held = redis.call('HMGET', KEYS[1], 't', 'e')
+  if held[1] == ARGV[6] and not held[2] then
+    redis.call('HSET', KEYS[1], unpack(ARGV, 8))
+    return 1
+  end
 end
-if not old_tag or ended or tonumber(now) >= tonumber(expires_at) then
-  return {0}
+{_BEGIN}
+local now, base, tag = ARGV[4], ARGV[5], ARGV[11]
+local old_tag, version, old_expiry, over = unpack(call('HMGET', hash, 't', 'v', 'x', 'e'))
+if old_tag == tag then
+  return {{1, call('HGETALL', hash)}}
+end
+if not old_tag or over or tonumber(now) >= tonumber(old_expiry) then
+  return {{0}}
 end
 if base ~= '' and base ~= version then
-  return {2, redis.call('HGETALL', hash)}
+  return {{2, call('HGETALL', hash)}}
 end
-each('HDEL', 8, 7 + removed)
-each('HSET', 8 + removed, #ARGV)
-redis.call('HINCRBY', hash, 'v', 1)
+local held = dead ~= '' and call('HGET', hash, 'o')
+local first, last = 10, #ARGV - ARGV[7]
+for start = last + 1, #ARGV, 1000 do
+  call('HDEL', hash, unpack(ARGV, start, math.min(start + 999, #ARGV)))
+end
+{_SET_FIELDS}
+call('HINCRBY', hash, 'v', 1)
 if life ~= '' then
-  redis.call('PEXPIRE', hash, life)
+  call('PEXPIRE', hash, life)
 end
-if life ~= '' or redis.call('HGET', hash, 'o') ~= owner then
-  list(owner)
+if dead ~= '' then
+{_LIST}
 end
-return {1, redis.call('HGETALL', hash)}
+return {{1, call('HGETALL', hash)}}
 """)

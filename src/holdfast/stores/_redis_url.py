@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +12,10 @@ import redis.asyncio
 
 from ..errors import ConfigError
 from ._options import options, positive
-from ._redis_pool import LoopPool
+from ._redis_line import LinePool
+
+# A replica is asked because it is cheaper. One that does not answer soon is not: then the primary is.
+_REPLICA_SECONDS = 0.25
 
 _TLS_FILES = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
 
@@ -25,6 +28,7 @@ class Settings(NamedTuple):
     timeout: float = 2.0
     connections: int = 64
     prefix: str = "holdfast:"
+    replica: Sequence[tuple[str, int]] = ()
 
     @classmethod
     def from_url(cls, url: str) -> Settings:
@@ -34,7 +38,8 @@ class Settings(NamedTuple):
         tls = parts.scheme.lower() == "rediss"
         known: dict[str, Callable[[str], Any]] = {"timeout": float, "connections": int, "prefix": str}
         known |= dict.fromkeys(_TLS_FILES if tls else (), _file)
-        chosen = options(url, known)
+        known["replica"] = _replica
+        chosen = options(url, known, repeatable=("replica",))
         arguments: dict[str, Any] = {
             "host": host,
             "port": port,
@@ -51,6 +56,16 @@ class Settings(NamedTuple):
         positive(settings.connections, "connections")
         return settings
 
+    def replicas(self) -> list[Settings]:
+        """How to connect to the replicas, which is like to the primary; none is waited for as long."""
+        timeout = min(self.timeout, _REPLICA_SECONDS)
+        return [
+            self._replace(
+                arguments=self.arguments | {"host": host, "port": port}, timeout=timeout, replica=()
+            )
+            for host, port in self.replica
+        ]
+
     def blocking_pool(self) -> redis.ConnectionPool:
         """A pool for sync callers. It grows to the number of threads that use it at once.
 
@@ -66,11 +81,13 @@ class Settings(NamedTuple):
             **self.arguments,
         )
 
-    def loop_pool(self) -> LoopPool:
-        """A pool for the running event loop. Whoever uses it limits the time of an exchange as a whole."""
+    def loop_pool(self) -> LinePool:
+        """A pool for the running event loop, which limits the time of an exchange as a whole."""
         kind = redis.asyncio.SSLConnection if self.tls else redis.asyncio.Connection
-        return LoopPool(
-            lambda: kind(socket_connect_timeout=None, socket_timeout=None, **self.arguments), self.connections
+        return LinePool(
+            lambda: kind(socket_connect_timeout=None, socket_timeout=None, **self.arguments),
+            self.connections,
+            self.timeout,
         )
 
 
@@ -85,6 +102,16 @@ def _address(url: str) -> tuple[str, int]:
         "the redis:// URL has no valid host and port: write redis://user:password@host:6379/0, with the signs "
         "/ ? # @ : [ ] in a password as %2F %3F %23 %40 %3A %5B %5D"
     )
+
+
+def _replica(text: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        if parts.hostname and not (parts.path or parts.username or parts.fragment):
+            return parts.hostname, parts.port or 6379
+    except ValueError:
+        pass
+    raise ConfigError(f"replica={text} in the redis:// URL is no host and port: write replica=host:6379")
 
 
 def _database(path: str) -> int:

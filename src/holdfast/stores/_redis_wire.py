@@ -7,16 +7,15 @@ since.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
 from typing import Any
 
+import hiredis
 import redis
 import redis.asyncio
 
 from .. import _colour
 from ..errors import ConfigError
-from ._redis_pool import LoopPool
+from ._redis_line import LinePool
 from ._redis_url import Settings
 
 Command = tuple[bytes, ...]
@@ -35,13 +34,11 @@ class Wire:
         """
         self._blocking: Any = None
         self._awaited: Any = None
-        self._loops: _colour.PerLoop[LoopPool] | None = None
-        self._timeout: float | None = None  # a ready client has its own
+        self._loops: _colour.PerLoop[LinePool] | None = None
         if isinstance(client, Settings):
             self.colours = frozenset({"sync", "async"})
             self._blocking = client.blocking_pool()
-            self._loops = _colour.PerLoop(client.loop_pool, LoopPool.abandon)
-            self._timeout = client.timeout
+            self._loops = _colour.PerLoop(client.loop_pool, LinePool.abandon)
         elif isinstance(client, redis.Redis):
             self.colours = frozenset({"sync"})
             self._blocking = client.connection_pool
@@ -54,15 +51,12 @@ class Wire:
 
     async def ask(self, *commands: Command) -> list[Any]:
         """Send the commands together and return their answers, or raise the first error among them."""
-        packed = _packed(commands)
+        packed = b"".join([_packed(command) for command in commands])
         if "async" not in self.colours or (_colour.by_hand() and self._blocking is not None):
             return _ask(self._blocking, packed, len(commands))
-        try:
-            async with asyncio.timeout(self._timeout):
-                pool = self._awaited if self._loops is None else self._loops.get()
-                return await _ask_awaited(pool, packed, len(commands))
-        except TimeoutError as error:
-            raise redis.TimeoutError(f"no answer from Redis within {self._timeout} seconds") from error
+        if self._loops is not None:
+            return await self._loops.get().ask(packed, len(commands))
+        return await _ask_awaited(self._awaited, packed, len(commands))
 
     async def aclose(self) -> None:
         """Close connections of its own: the running loop's, if it is awaited, and those for sync callers."""
@@ -101,12 +95,6 @@ async def _ask_awaited(pool: Any, packed: bytes, answers: int) -> list[Any]:
         await pool.release(connection)
 
 
-def _packed(commands: Sequence[Command]) -> bytes:
-    """The commands in Redis' protocol: https://redis.io/docs/latest/develop/reference/protocol-spec/."""
-    parts: list[bytes] = []
-    for command in commands:
-        parts.append(b"*%d" % len(command))
-        for part in command:
-            parts += (b"$%d" % len(part), part)
-    parts.append(b"")
-    return b"\r\n".join(parts)
+def _packed(command: Command) -> bytes:
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # declared for a single part
+    return packed

@@ -1,11 +1,10 @@
-"""The way from the rules to a store: here errors are wrapped, once, and the colour of a call is chosen."""
+"""The way from the rules to a store: here its errors are wrapped, once."""
 
 from __future__ import annotations
 
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from .. import _colour
 from ..errors import ConfigError, HoldfastError, StoreError, StoreThrottled, StoreUnavailable
 from ..record import Change, Record
 from . import Owned, Store, Sweeps
@@ -14,11 +13,7 @@ T = TypeVar("T")
 
 
 class Guard:
-    """A store whose errors are Holdfast's.
-
-    An operation of several calls goes through `carry`, which takes it to a worker thread as a whole where the
-    store would block the caller's event loop.
-    """
+    """A store whose errors are Holdfast's."""
 
     def __init__(self, store: Store) -> None:
         for method in ("create", "load", "commit", "end"):
@@ -27,7 +22,7 @@ class Guard:
         self.store = store
         self.name = type(store).__name__
         self.max_bytes: int | None = getattr(store, "max_bytes", None)
-        self._colours: frozenset[str] = getattr(store, "colours", frozenset({"sync", "async"}))
+        self.colours: frozenset[str] = getattr(store, "colours", frozenset({"sync", "async"}))
         self._unavailable: tuple[type[BaseException], ...] = (
             OSError,
             TimeoutError,
@@ -35,24 +30,11 @@ class Guard:
         )
         self._throttled: tuple[type[BaseException], ...] = tuple(getattr(store, "throttled", ()))
 
-    async def carry(self, operation: Coroutine[Any, Any, T]) -> T:
-        """Run an operation of any number of calls to the store, in the colour of whoever waits for it."""
-        if "async" in self._colours or _colour.by_hand():
-            return await operation
-        return await _colour.off_loop(operation)
-
-    def require_sync(self) -> None:
-        """Raise `ConfigError` if only async callers can use the store."""
-        if "sync" not in self._colours:
-            raise ConfigError(
-                f"{self.name} has an async client only: give it a blocking one for sync callers"
-            )
-
     async def create(self, key: str, record: Record) -> bool:
         return await self._call(self.store.create(key, record))
 
-    async def load(self, key: str) -> Record | None:
-        return await self._call(self.store.load(key))
+    async def load(self, key: str, *, weak: bool = False) -> Record | None:
+        return await self._call(self.store.load(key, weak=True) if weak else self.store.load(key))
 
     async def commit(self, key: str, change: Change) -> Record:
         return await self._call(self.store.commit(key, change))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from threading import Lock
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
@@ -15,24 +19,29 @@ _MARGIN_SECONDS = 60.0
 # How many forgettable records one call removes at most. More than are added, so that they cannot pile up.
 _FORGET_AT_ONCE = 2
 
+# The rank of a claim, below that of any copy.
+_CLAIM = -1
+
 
 class MemoryStore:
     """A dictionary behind a lock. Never suspends, so it serves both colours.
 
     Expired records go away by themselves, a few with each call, by the times that the calls carry: the store
-    has no clock. Raises nothing of its own.
+    has no clock. Only copies live by one: `clock` returns seconds, from any beginning. Raises nothing of its own.
     """
 
     colours = frozenset({"sync", "async"})
     max_bytes = 8 * 1024 * 1024
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = Lock()
         self._records: dict[str, Record] = {}
         self._keys_of: dict[str, set[str]] = {}
         self._forgettable_at: dict[str, float] = {}
         # One entry for each record, by when it was to be forgotten; put back if that was put off.
         self._queue: list[tuple[float, str]] = []
+        self._places: OrderedDict[str, _Place] = OrderedDict()  # the one that was filled last comes last
 
     @classmethod
     def from_url(cls, url: str) -> MemoryStore:
@@ -80,6 +89,48 @@ class MemoryStore:
             heapify(self._queue)
             return len(expired)
 
+    async def get_copy(self, key: str) -> bytes | None:
+        place = self._place(key)
+        return place.data if place is not None and place.rank != _CLAIM else None
+
+    async def claim_copy(self, key: str, claim: bytes, life: float) -> bool:
+        with self._lock:
+            if self._place(key) is not None:
+                return False
+            self._fill(key, _CLAIM, claim, life)
+            return True
+
+    async def fill_copy(self, key: str, claim: bytes, rank: int, data: bytes, life: float) -> bool:
+        with self._lock:
+            place = self._place(key)
+            if place is None or (place.rank, place.data) != (_CLAIM, claim):
+                return False
+            self._fill(key, rank, data, life)
+            return True
+
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        with self._lock:
+            place = self._place(key)
+            if place is not None and place.rank == _CLAIM:
+                del self._places[key]
+            elif place is not None and place.rank <= rank:
+                self._fill(key, rank, data, life)
+            return True
+
+    def _place(self, key: str) -> _Place | None:
+        place = self._places.get(key)
+        return place if place is not None and self._clock() < place.empty_at else None
+
+    def _fill(self, key: str, rank: int, data: bytes, life: float) -> None:
+        now = self._clock()
+        self._places[key] = _Place(rank, data, now + life)
+        self._places.move_to_end(key)
+        for _ in range(_FORGET_AT_ONCE):
+            oldest = next(iter(self._places), None)
+            if oldest is None or self._places[oldest].empty_at > now:
+                return
+            del self._places[oldest]
+
     def _put(self, key: str, record: Record, now: float) -> None:
         previous = self._records.get(key)
         self._forgettable_at[key] = max(record.expires_at, now) + _MARGIN_SECONDS
@@ -113,3 +164,11 @@ class MemoryStore:
         keys.discard(key)
         if not keys:
             self._keys_of.pop(owner, None)
+
+
+class _Place(NamedTuple):
+    """What is held for a copy: the copy itself, or a claim."""
+
+    rank: int
+    data: bytes
+    empty_at: float

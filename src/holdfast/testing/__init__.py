@@ -10,12 +10,28 @@ or one check at a time, as rows of a test runner:
     def test_my_store(check):
         conformance(lambda: MyStore("my://localhost"), [check])
 
-`FakeClock` is a clock for `Sessions(clock=...)` that only moves when it is told to.
+`FakeClock` is a clock for `Sessions(clock=...)` that only moves when it is told to. Around any store, `Lagging`
+shows weak reads an earlier state, `Flaky` fails before or after it has done its work, and `Losing` rolls back what
+it had acknowledged: what a store in production does one day, an application's tests can do today.
 """
 
 from .checks import CHECKS
 from .clock import FakeClock
+from .flaky import Failure, Flaky
+from .lagging import Lagging
 from .law import Broken, Check
+from .losing import Losing
 from .suite import NotConforming, conformance
 
-__all__ = ["CHECKS", "Broken", "Check", "FakeClock", "NotConforming", "conformance"]
+__all__ = [
+    "CHECKS",
+    "Broken",
+    "Check",
+    "Failure",
+    "FakeClock",
+    "Flaky",
+    "Lagging",
+    "Losing",
+    "NotConforming",
+    "conformance",
+]

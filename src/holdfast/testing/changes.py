@@ -192,6 +192,13 @@ async def weak_negative(store: Store) -> None:
         "a weak read gives a record that was stored",
     )
     same(await store.load(key), newer, "a strong read gives the newest record after a weak one")
+    grave = newer._replace(version=3, tag=os.urandom(8), values={}, ended=True)
+    await store.end(key, grave)
+    expect(
+        await store.load(key, weak=True) in (None, record, newer, grave),
+        "a weak read of an ended session gives a record that was stored",
+    )
+    same(await store.load(key), grave, "a strong read gives the tombstone after a weak one")
 
 
 async def clock_skew(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""The asyncio connections of one event loop to Redis."""
+"""The asyncio connections of one event loop to a server."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any
 
-import redis
-import redis.asyncio
-
 
 class LoopPool:
     """At most `size` connections of the running event loop, the latest used first; more have to wait.
@@ -18,10 +15,15 @@ class LoopPool:
     The connections are closed with the loop. What asyncio offers for being told of a loop's end is its list of
     unfinished asynchronous generators, which it finishes just before; so the pool keeps one. To close them
     later, on another loop, is what fails with "Event loop is closed".
+
+    A connection is one of redis-py's, or has of theirs what is used here; it fails with `failures`.
     """
 
-    def __init__(self, make: Callable[[], redis.asyncio.Connection], size: int) -> None:
+    def __init__(
+        self, make: Callable[[], Any], size: int, failures: tuple[type[Exception], ...] = (OSError,)
+    ) -> None:
         self._make = make
+        self._failures = failures
         self._idle: list[Any] = []
         self._turns = asyncio.Semaphore(size)
         self._life = self._live()
@@ -68,7 +70,7 @@ class LoopPool:
             yield
         finally:
             while self._idle:
-                with suppress(OSError, redis.RedisError):
+                with suppress(*self._failures):
                     await self._idle.pop().disconnect()
 
 

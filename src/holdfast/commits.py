@@ -1,0 +1,183 @@
+"""Committing the session of one request, and telling the browser what is new to it.
+
+The order is what the promises rest on: the store accepts the change, the copies are brought up to date, and only
+then there are headers for a response.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from . import writes
+from .cookies import Cookies, key_of, new_identity
+from .errors import ResponseStarted, SessionGone, SessionRegression, StoreError
+from .events import Events
+from .floor import Floor, FloorToken
+from .headers import TokenHeaders
+from .homes import Homes, Kept
+from .record import Change, Record
+from .session import Session
+from .timeouts import Timeouts
+from .work import Work
+
+Regression = Literal["accept", "end"]
+
+
+class Commits:
+    """The write side of an application's engine."""
+
+    def __init__(
+        self,
+        homes: Homes,
+        *,
+        transport: Cookies | TokenHeaders,
+        floors: FloorToken | None,
+        timeouts: Timeouts,
+        regression: Regression,
+        clock: Callable[[], float],
+        events: Events,
+    ) -> None:
+        self._homes = homes
+        self._transport = transport
+        self._floors = floors
+        self._timeouts = timeouts
+        self._regression = regression
+        self._clock = clock
+        self._events = events
+
+    async def commit(self, session: Session) -> None:
+        """See `Sessions.commit`."""
+        if not session._loaded or not session._accessed:
+            return
+        work = session._ledger.work()
+        creates = session._record is None and bool(work.set or session._owner)
+        rotates = session._record is not None and session._rotating
+        if not (work.set or work.unset or creates or rotates or session._logged_out):
+            session._settle()
+            await self._renew(session)
+            self._tell_browser(session)
+            return
+        if session._refusal is not None and (creates or not session._is_over):
+            raise session._refusal
+        if session._started and (creates or rotates or session._logged_out):
+            raise ResponseStarted(
+                "a session cannot begin, end or change its identity once the response has begun: its cookie "
+                "can no longer be sent"
+            )
+        try:
+            await self._homes.carry(self._keep(session, work, self._clock()))
+        except SessionGone:
+            self._events.tell("session gone", session._key, session._owner)
+            raise
+        except StoreError as error:
+            self._events.tell("store unavailable", session._key, detail=str(error))
+            raise
+        self._tell_browser(session)
+
+    async def _keep(self, session: Session, work: Work, now: float) -> None:
+        """Do what the request asks for."""
+        key, record = session._key, session._record
+        if session._logged_out:
+            if session._leaving is not None:
+                leaving, last = session._leaving
+                await self._homes.end(leaving, last, now)
+                self._events.tell("session ended", leaving, last.owner)
+                session._leaving = None
+            if session._known is not None and not session._is_over:
+                session._cleared = self._transport.clear(identity=True, floor=self._floors is not None)
+                session._news = None
+            session._logged_out = False
+        if key is None or record is None:
+            if work.set or session._owner:
+                await self._create(session, work, now)
+        elif session._rotating:
+            await self._rotate(session, key, record, work, now)
+        elif work.set or work.unset:
+            expires_at = self._timeouts.renewed(record, now)
+            kept = await self._homes.change(key, record, work, now, expires_at)
+            self._adopt(session, key, kept)
+            if kept.record.version <= record.version:
+                await self._regress(session, key, record, kept.record, now)
+
+    async def _regress(self, session: Session, key: str, read: Record, stored: Record, now: float) -> None:
+        """The store went back between this request's read and its write: what was between the two is lost."""
+        detail = f"read version {read.version}, after the write it is {stored.version}"
+        self._events.tell("regression", key, stored.owner, detail)
+        if self._regression == "end":
+            await self._homes.end(key, stored, now)
+            raise SessionRegression("the store has lost changes of this session")
+
+    async def _create(self, session: Session, work: Work, now: float) -> None:
+        identity = new_identity()
+        record = Record(
+            version=1,
+            tag=writes.new_tag(),
+            values=work.set,
+            owner=session._owner,
+            created_at=now,
+            expires_at=self._timeouts.expiry(now, now),
+        )
+        key = key_of(identity)
+        self._adopt(session, key, await self._homes.create(key, record), identity)
+        self._events.tell("session created", key, record.owner)
+
+    async def _rotate(self, session: Session, key: str, record: Record, work: Work, now: float) -> None:
+        identity = new_identity()
+        created_at = now if session._signing_in else record.created_at
+        successor = Record(
+            version=record.version + 1,
+            tag=writes.new_tag(),
+            values={},
+            owner=session._owner,
+            created_at=created_at,
+            expires_at=self._timeouts.expiry(created_at, now),
+        )
+        new_key = key_of(identity)
+        kept = await self._homes.rotate(key, record, new_key, successor, work, now)
+        self._adopt(session, new_key, kept, identity)
+        self._events.tell("session renewed", new_key, session._owner, f"was {key}")
+
+    async def _renew(self, session: Session) -> None:
+        """Write a new idle deadline if it is due. A request that only read is not disturbed by a failure."""
+        key, record, now = session._key, session._record, self._clock()
+        if key is None or record is None or session._refusal is not None:
+            return
+        if (expires_at := self._timeouts.renewed(record, now)) is None:
+            return
+        change = Change(writes.new_tag(), now, expires_at=expires_at, owner=record.owner)
+        try:
+            self._adopt(session, key, await self._homes.carry(self._homes.renew(key, change)))
+        except (StoreError, SessionGone):
+            return
+
+    def _adopt(self, session: Session, key: str, kept: Kept, identity: bytes | None = None) -> None:
+        """Go on from what the store has accepted, and remember what the browser has to hear of it."""
+        session._rebase(key, kept.record)
+        if identity is not None:
+            session._identity, session._is_fresh = identity, True
+        if self._floors is not None:
+            session._news = (kept.record, kept.confirmed)
+
+    def _tell_browser(self, session: Session) -> None:
+        """Turn what is new to the browser into headers, while they can still be sent."""
+        record = session._record
+        if session._started or session._identity is None or record is None:
+            return
+        if not session._is_fresh and session._news is None:
+            return
+        now = self._clock()
+        floor, pin, confirmed = None, 0.0, True
+        if self._floors is not None and session._news is not None:
+            seen, confirmed = session._news
+            pin = self._homes.pin_seconds(confirmed)
+            token = Floor(seen.version, seen.tag, seen.expires_at, now + pin)
+            floor = self._floors.make(token, session._identity)
+        session._planted = self._transport.write(
+            session._identity,
+            fresh=session._is_fresh,
+            floor=floor,
+            max_age=record.created_at + self._timeouts.absolute - now,
+            pin_seconds=pin,
+            long=not confirmed,
+        )

@@ -1,0 +1,190 @@
+"""The rules about the session of one request: whom it comes from, how it is loaded, what it may be used for.
+
+How it is committed is in `commits`; what concerns all homes of its record is in `homes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from . import writes
+from .commits import Commits, Regression
+from .cookies import Cookies, key_of
+from .errors import BadToken, ConfigError, SessionGone, SessionRegression, StoreError
+from .events import Events
+from .floor import FloorToken
+from .headers import TokenHeaders
+from .homes import Homes
+from .ladder import Answer, Freshness, Question
+from .reading import Reading
+from .session import Known, Session
+from .timeouts import Timeouts
+
+# For so long after a session ended or changed its identity, a request with the old one may be a late one
+# whose browser holds a newer cookie already: it must not be given another.
+_JUST_ENDED_SECONDS = 30.0
+
+# How many Cookie headers are recognised as a whole, and how long they may be: some megabytes at most.
+_KNOWN_HEADERS, _KNOWN_BYTES = 2048, 1024
+
+_LOCAL = Reading("local")
+
+Outage = Literal["refuse", "read_only", "anonymous"]
+
+
+class Engine:
+    """The rules of one application, as `Sessions` was told them. Times are in seconds."""
+
+    def __init__(
+        self,
+        homes: Homes,
+        *,
+        transport: Cookies | TokenHeaders,
+        floors: FloorToken | None,
+        timeouts: Timeouts,
+        outage: Outage,
+        regression: Regression,
+        freshness: Freshness,
+        clock: Callable[[], float],
+        events: Events,
+    ) -> None:
+        self._homes = homes
+        self._transport = transport
+        self._floors = floors
+        self._timeouts = timeouts
+        self._outage = outage
+        self._regression = regression
+        self._freshness = freshness
+        self._clock = clock
+        self._events = events
+        self._known: dict[bytes, Known] = {}
+        self._commits = Commits(
+            homes,
+            transport=transport,
+            floors=floors,
+            timeouts=timeouts,
+            regression=regression,
+            clock=clock,
+            events=events,
+        )
+        self.commit = self._commits.commit
+
+    def read(self, carried: Any) -> Known | None:
+        """Whom the request comes from, if what it carries is ours; whatever else is nothing, and harms nobody.
+
+        A browser sends the same `Cookie` header again and again: one that was found good is recognised as a
+        whole. (That is no shortcut for a forger: to be found, a header has to be equal to one that was verified.)
+        """
+        if type(carried) is bytes:
+            known = self._known.get(carried)
+            if known is not None:
+                return known
+        try:
+            sent = self._transport.read(carried)
+        except BadToken:
+            return None
+        if sent.identity is None:
+            return None
+        floor = self._floors.read(sent.floor, sent.identity) if self._floors else None
+        question = Question(key_of(sent.identity), floor, sent.pinned, self._freshness)
+        known = Known(sent.identity, question)
+        if type(carried) is bytes and len(carried) <= _KNOWN_BYTES:
+            if len(self._known) >= _KNOWN_HEADERS:
+                self._known.clear()
+            self._known[carried] = known
+        return known
+
+    # Loading
+
+    async def load(self, session: Session, freshness: Freshness | None = None) -> None:
+        """See `Sessions.load`."""
+        session._read()
+        known = session._known
+        if known is None:
+            return
+        if session._loaded:
+            if freshness != "strong" or session._reading is None or session._reading.home == "store":
+                return
+            if session._is_changed():
+                raise ConfigError("ask for a strong read before the session is changed")
+        session._news = None
+        question = known.question
+        if freshness is not None and freshness != question.freshness:
+            question = question._replace(freshness=freshness)
+        if (record := self._homes.at_hand(question)) is not None and self._timeouts.is_live(
+            record, self._clock()
+        ):
+            session._attach(question.key, record)
+            session._reading = _LOCAL
+            if question.is_news(record):
+                session._news = (record, True)
+            return
+        try:
+            answer = await self._homes.carry(self._ask(question))
+        except StoreError as error:
+            self._go_without(session, question, error)
+            return
+        self._take(session, question, answer)
+
+    def _take(self, session: Session, question: Question, answer: Answer) -> None:
+        """Give the session what was found."""
+        record, now = answer.record, self._clock()
+        session._failure = None
+        session._reading = Reading(answer.home, answer.skipped)
+        if record is not None and self._timeouts.is_live(record, now):
+            session._attach(question.key, record)
+            if self._floors is not None and (answer.regressed or question.is_news(record)):
+                session._news = (record, answer.confirmed)
+            return
+        session._attach(None, None)
+        if answer.regressed:
+            session._cleared = self._transport.clear(identity=False, floor=True)
+            if self._regression == "end":
+                session._refusal = SessionRegression("the store has lost changes of this session")
+            return
+        ended_at = writes.ended_at(record) if record is not None else None
+        if record is not None and ended_at is not None and now < ended_at + _JUST_ENDED_SECONDS:
+            session._refusal = SessionGone("this session has just ended, or goes on under another identity")
+            session._is_over = not writes.goes_on(record)
+            self._events.tell("old identity used", question.key, record.owner)
+
+    def _go_without(self, session: Session, question: Question, error: StoreError) -> None:
+        """The store is away: what the session may still be used for."""
+        self._events.tell("store unavailable", question.key, detail=str(error))
+        session._reading = Reading("none", (("store", str(error)),))
+        session._failure = error
+        if self._outage == "anonymous":
+            session._refusal = error
+            session._attach(None, None)
+        elif self._outage == "read_only" and self._homes.local is not None:
+            record = self._homes.local.get(question.key, self._timeouts.absolute, self._homes.local.now())
+            if record is not None and self._timeouts.is_live(record, self._clock()):
+                session._refusal = error
+                session._attach(question.key, record)
+                session._reading = Reading("local", (("store", str(error)),))
+
+    async def _ask(self, question: Question) -> Answer:
+        """Read; and if the store is behind what the browser has seen, say so and do what the policy says."""
+        answer = await self._homes.ask(question)
+        if not answer.regressed:
+            return answer
+        record, floor = answer.record, question.floor
+        known = floor.version if floor is not None else 0
+        found = f"version {record.version}" if record is not None else "nothing"
+        self._events.tell("regression", question.key, detail=f"seen {known}, stored: {found}")
+        await self._homes.give_up(question.key)
+        if record is None or self._regression == "accept":
+            return answer
+        await self._homes.end(question.key, record, self._clock())
+        return answer._replace(record=None)
+
+    async def revoke(self, key: str) -> bool:
+        """End a session by its handle; whether there was a live one."""
+        now = self._clock()
+        record = await self._homes.store.load(key)
+        if record is None or not self._timeouts.is_live(record, now):
+            return False
+        await self._homes.end(key, record, now)
+        self._events.tell("session revoked", key, record.owner)
+        return True

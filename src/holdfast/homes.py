@@ -1,0 +1,222 @@
+"""All homes of an application's sessions as one: reads climb the ladder, writes go to the store and then to copies.
+
+Whatever changes a record passes through here, so that no copy is forgotten: the store first, then this instance's
+copy, the shared cache, and for an ending the revoked feed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple, TypeVar
+
+from . import _colour, writes
+from .copies.cache import SharedCache, holder_of
+from .copies.local import LocalCopies, Moment, moment
+from .copies.revoked import RevokedFeed
+from .errors import ConfigError
+from .events import Events
+from .ladder import Answer, Ladder, Question
+from .record import Change, Record
+from .stores import Store
+from .stores.guard import Guard
+from .work import Work
+
+T = TypeVar("T")
+
+# An ending reaches every instance within so many seconds (or half the age of copies, where that is less).
+REVOCATION_SECONDS = 1.0
+
+# What a pin lives longer than copies may be old: the time between a commit and the arrival of its response.
+_PIN_MARGIN_SECONDS = 1.0
+
+
+class Kept(NamedTuple):
+    """A record that the store has accepted; `confirmed`: the shared cache holds nothing older."""
+
+    record: Record
+    confirmed: bool
+
+
+class Homes:
+    """The store, and the copies that are turned on. Raises `ConfigError` for what could not work."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        cache: Store | str | None,
+        local_bytes: int | None,
+        copy_age: float,
+        weak: bool,
+        clock: Callable[[], float],
+        events: Events,
+    ) -> None:
+        if getattr(store, "forgets", False):
+            raise ConfigError(
+                f"{type(store).__name__} forgets sessions when it runs full or restarts: use it as cache= in front "
+                "of a store, or say in its URL that you accept that (?forgets=accepted)"
+            )
+        self.store = Guard(store)
+        self.local = LocalCopies(local_bytes, clock) if local_bytes else None
+        self.cache = (
+            SharedCache(holder_of(cache), clock=clock, on_event=events.tell) if cache is not None else None
+        )
+        self.have_copies = self.local is not None or self.cache is not None or weak
+        self._copy_age = copy_age
+        self._clock = clock
+        self._events = events
+        # How old anything may be that a browser is shown: what a feed has to remember, and a long pin to outlive.
+        self._longest_life = copy_age + (self.cache.longest_life if self.cache else 0.0)
+        self.feed = (
+            RevokedFeed(
+                self.store,
+                max_view_age=min(REVOCATION_SECONDS, copy_age / 2),
+                horizon=self._longest_life,
+                clock=clock,
+            )
+            if self.have_copies
+            else None
+        )
+        self._ladder = Ladder(
+            self.store,
+            local=self.local,
+            cache=self.cache,
+            weak=weak,
+            feed=self.feed,
+            copy_age=copy_age,
+            clock=clock,
+            events=events,
+        )
+        self._colours = self.store.colours & (self.cache.colours if self.cache else self.store.colours)
+        if not self._colours:
+            raise ConfigError(
+                f"{self.store.name} and the cache have no colour in common: sync or async, give both"
+            )
+
+    async def carry(self, operation: Coroutine[Any, Any, T]) -> T:
+        """Run an operation of any number of calls in the colour of whoever waits for it.
+
+        Where a client would block the caller's event loop, all of it goes to one worker thread.
+        """
+        if "async" in self._colours or _colour.by_hand():
+            return await operation
+        return await _colour.off_loop(operation)
+
+    def require_sync(self) -> None:
+        """Raise `ConfigError` if only async callers can use the homes."""
+        if "sync" not in self._colours:
+            raise ConfigError(f"{self.store.name} has only an async client: sync callers need a blocking one")
+
+    def pin_seconds(self, confirmed: bool) -> float:
+        """How long reads have to be strong after a response that shows something new.
+
+        Long enough for every copy that is older to have passed its age; if the shared cache may still hold one,
+        for as long as that entry, and a copy of it, may live.
+        """
+        return (self._copy_age if confirmed else self._longest_life) + _PIN_MARGIN_SECONDS
+
+    def at_hand(self, question: Question) -> Record | None:
+        """See `Ladder.at_hand`."""
+        return self._ladder.at_hand(question)
+
+    async def ask(self, question: Question) -> Answer:
+        """See `Ladder.ask`."""
+        return await self._ladder.ask(question)
+
+    async def create(self, key: str, record: Record) -> Kept:
+        """Store a new session."""
+        read_at = self._now()
+        await writes.create(self.store, key, record)
+        return self._keep_new(key, record, read_at)
+
+    async def change(
+        self, key: str, record: Record, work: Work, now: float, expires_at: float | None
+    ) -> Kept:
+        """Commit what a request did."""
+        read_at = self._now()
+        changed = await writes.change(
+            self.store,
+            key,
+            record,
+            work,
+            now,
+            expires_at,
+            on_conflict=lambda current: self._events.tell("conflict retried", key, record.owner),
+        )
+        if changed.version <= record.version:
+            # The store has gone back behind what this request had read, and other copies are ahead of it.
+            await self.give_up(key)
+        return await self._spread(key, changed, read_at)
+
+    async def renew(self, key: str, change: Change) -> Kept:
+        """Commit a new deadline."""
+        read_at = self._now()
+        return await self._spread(key, await self.store.commit(key, change), read_at)
+
+    async def rotate(
+        self, old_key: str, record: Record, new_key: str, successor: Record, work: Work, now: float
+    ) -> Kept:
+        """Move a session to another identity."""
+        read_at = self._now()
+        await self._announce(old_key)
+        moved = await writes.rotate(
+            self.store,
+            old_key,
+            record,
+            new_key,
+            successor,
+            work,
+            now,
+            on_conflict=lambda current: self._events.tell("conflict retried", old_key, record.owner),
+        )
+        await self._forget(old_key, writes.tombstone(record, now, writes.ROTATED), now)
+        return self._keep_new(new_key, moved, read_at)
+
+    async def end(self, key: str, record: Record, now: float) -> None:
+        """End a session everywhere."""
+        tombstone = writes.tombstone(record, now)
+        await self._announce(key)
+        await self.store.end(key, tombstone)
+        await self._forget(key, tombstone, now)
+
+    async def give_up(self, key: str) -> None:
+        """Drop the copies of a session that the store has lost changes of: they show what is no more."""
+        if self.local is not None:
+            self.local.drop(key)
+        if self.cache is not None:
+            await self.cache.void(key)
+
+    async def aclose(self) -> None:
+        """Let go of this event loop's connections."""
+        await self.store.aclose()
+        if self.cache is not None:
+            await self.cache.aclose()
+
+    def _keep_new(self, key: str, record: Record, read_at: Moment) -> Kept:
+        """Nobody can hold an older copy of what nobody knew: the shared cache need not hear of it."""
+        if self.local is not None:
+            self.local.put(key, record, read_at)
+        return Kept(record, True)
+
+    async def _spread(self, key: str, record: Record, read_at: Moment) -> Kept:
+        if self.local is not None:
+            self.local.put(key, record, read_at)
+        confirmed = self.cache is None or await self.cache.put(key, record, read_at.wall)
+        return Kept(record, confirmed)
+
+    async def _forget(self, key: str, tombstone: Record, now: float) -> None:
+        if self.local is not None:
+            self.local.drop(key)
+        if self.cache is not None:
+            await self.cache.put(key, tombstone, now)
+
+    async def _announce(self, key: str) -> None:
+        """Tell the feed, before the session ends: from now on no copy is served, and the store has the word.
+
+        The other way round, a failure between the two would leave copies of an ended session about.
+        """
+        if self.feed is not None:
+            await self.feed.tell(key)
+
+    def _now(self) -> Moment:
+        return moment(self._clock)

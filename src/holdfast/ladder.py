@@ -1,0 +1,207 @@
+"""Which home may answer a read (design §8).
+
+A copy answers only if it is provably new enough for the browser that asks: young enough, not revoked, and at or
+above the browser's floor. Everything that is in doubt (no floor, a pin, an unreadable feed) reads the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from . import _colour
+from .copies.cache import SharedCache
+from .copies.local import LocalCopies, Moment, moment
+from .copies.revoked import RevokedFeed
+from .events import Events
+from .floor import Floor
+from .record import Record
+from .stores.guard import Guard
+
+Freshness = Literal["any", "session", "strong"]
+FRESHNESS = ("any", "session", "strong")
+
+# How long a strong read that is older than what the browser has seen is tried again: a store in the middle of a
+# failover may show an old state for a moment.
+_REGRESSION_PAUSES = (0.02, 0.08, 0.2)
+
+
+class Question(NamedTuple):
+    """What a request asks for: a session, at least as new as the floor."""
+
+    key: str
+    floor: Floor | None
+    pinned: bool
+    freshness: Freshness
+
+    def admits(self, record: Record) -> bool:
+        """Whether a copy is new enough for whoever asks."""
+        return self.freshness == "any" or (self.floor is not None and self.floor.admits(record))
+
+    def is_news(self, record: Record) -> bool:
+        """Whether the browser has not seen this yet, so that a response will raise its floor."""
+        return self.floor is None or self.floor.is_below(record)
+
+    def why_strong(self, now: float) -> str | None:
+        """Why only the store may answer, or None if a copy may."""
+        if self.freshness == "strong":
+            return "the route reads strongly"
+        if self.pinned or (self.floor is not None and now < self.floor.strong_until):
+            return "pinned: the browser has written or seen something new a moment ago"
+        if self.floor is None and self.freshness != "any":
+            return "no valid floor: nothing is known of what the browser has seen"
+        return None
+
+
+class Answer(NamedTuple):
+    """The record, the home that it comes from, and why each other home that was asked did not answer.
+
+    `regressed`: the store itself is behind what the browser has seen. `confirmed`: the shared cache, if there is
+    one, holds nothing older than the record.
+    """
+
+    record: Record | None
+    home: Literal["local", "cache", "weak", "store"]
+    skipped: tuple[tuple[str, str], ...] = ()
+    regressed: bool = False
+    confirmed: bool = True
+
+
+class Ladder:
+    """The homes of one application's sessions, cheapest first. Copies that are off are None or False."""
+
+    def __init__(
+        self,
+        store: Guard,
+        *,
+        local: LocalCopies | None,
+        cache: SharedCache | None,
+        weak: bool,
+        feed: RevokedFeed | None,
+        copy_age: float,
+        clock: Callable[[], float],
+        events: Events,
+    ) -> None:
+        self._store = store
+        self._local = local
+        self._cache = cache
+        self._weak = weak
+        self._feed = feed
+        self._copy_age = copy_age
+        self._clock = clock
+        self._events = events
+
+    def at_hand(self, question: Question) -> Record | None:
+        """The answer of this instance's memory, if it may give one: no I/O, so no waiting in any colour."""
+        local, feed = self._local, self._feed
+        if local is None or feed is None:
+            return None
+        now = moment(self._clock)
+        if question.why_strong(now.wall) or not feed.is_fresh(now) or question.key in feed:
+            return None
+        record = local.get(question.key, self._copy_age, now)
+        if record is None or not record.is_live(now.wall) or not question.admits(record):
+            return None
+        if self._cache is not None and question.is_news(record):
+            return None  # the cache has to be asked before the browser may know of it
+        return record
+
+    async def ask(self, question: Question) -> Answer:
+        """Climb from the cheapest home to the store. Raises `StoreError` if the store has to answer and cannot."""
+        skipped: list[tuple[str, str]] = []
+        claim: bytes | None = None
+        why_strong = question.why_strong(self._clock())
+        if why_strong is None:
+            answer, claim = await self._ask_copies(question, skipped)
+            if answer is not None:
+                return answer
+        elif self._local is not None or self._cache is not None or self._weak:
+            skipped.append(("copies", why_strong))
+        return await self._ask_store(question, claim, tuple(skipped))
+
+    async def _ask_copies(
+        self, question: Question, skipped: list[tuple[str, str]]
+    ) -> tuple[Answer | None, bytes | None]:
+        """The answer of a copy, or else the claim to fill the cache that was taken on the way."""
+        claim: bytes | None = None
+        if self._local is not None:
+            record = self._local.get(question.key, self._copy_age, self._now())
+            if record is None:
+                skipped.append(("local", "no copy, or too old"))
+            elif (why := await self._objection(question, record)) is None:
+                confirmed = True
+                if self._cache is not None and question.is_news(record):
+                    as_of = self._clock() - self._copy_age
+                    confirmed = await self._cache.put(question.key, record, as_of)
+                return Answer(record, "local", confirmed=confirmed), None
+            else:
+                skipped.append(("local", why))
+        if self._cache is not None:
+            read_at = self._now()
+            look = await self._cache.look(question.key)
+            claim = look.claim
+            if look.record is None:
+                skipped.append(("cache", look.why or "no copy"))
+            elif (why := await self._objection(question, look.record)) is None:
+                if self._local is not None:
+                    self._local.put(question.key, look.record, read_at)
+                return Answer(look.record, "cache", tuple(skipped)), None
+            else:
+                skipped.append(("cache", why))
+        if self._weak:
+            record = await self._store.load(question.key, weak=True)
+            if record is None:
+                skipped.append(("weak", "not found, which a weak read cannot know"))
+            elif (why := await self._objection(question, record)) is None:
+                # Not kept as a copy: nobody knows how old it was already. And the cache need not have it.
+                return Answer(record, "weak", tuple(skipped), confirmed=self._cache is None), claim
+            else:
+                skipped.append(("weak", why))
+        return None, claim
+
+    async def _objection(self, question: Question, record: Record) -> str | None:
+        """Why a copy must not be served, or None."""
+        if not record.is_live(self._clock()):
+            return "expired or ended, which only the store can confirm"
+        if not question.admits(record):
+            return "older than what the browser has seen"
+        if self._feed is None or (not self._feed.is_fresh(self._now()) and not await self._feed.refresh()):
+            return "the feed of ended sessions cannot be read"
+        return "revoked" if question.key in self._feed else None
+
+    async def _ask_store(
+        self, question: Question, claim: bytes | None, skipped: tuple[tuple[str, str], ...]
+    ) -> Answer:
+        read_at = self._now()
+        record = await self._store.load(question.key)
+        floor = question.floor
+        if floor is not None and self._is_behind(record, floor):
+            for pause in _REGRESSION_PAUSES:
+                await _colour.pause(pause)
+                read_at = self._now()
+                record = await self._store.load(question.key)
+                if not self._is_behind(record, floor):
+                    break
+            else:
+                return Answer(record, "store", skipped, regressed=True)
+        confirmed = True
+        if record is not None and record.is_live(self._clock()):
+            if self._local is not None:
+                self._local.put(question.key, record, read_at)
+            if self._cache is not None:
+                if claim is not None:
+                    confirmed = await self._cache.fill(question.key, claim, record, read_at.wall)
+                if claim is None or not confirmed:
+                    put = question.is_news(record)
+                    confirmed = not put or await self._cache.put(question.key, record, read_at.wall)
+        return Answer(record, "store", skipped, confirmed=confirmed)
+
+    def _is_behind(self, record: Record | None, floor: Floor) -> bool:
+        """Whether the store has lost what a response has shown or acknowledged."""
+        if record is None:
+            # Gone is what sessions are after their time; before it, a tombstone would be there.
+            return self._clock() < floor.expires_at
+        return not record.ended and not floor.admits(record) and record.expires_at >= 0
+
+    def _now(self) -> Moment:
+        return moment(self._clock)

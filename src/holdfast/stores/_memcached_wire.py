@@ -1,0 +1,202 @@
+"""How commands reach one memcached, in either colour: two commands are enough for everything.
+
+Sync callers go through pymemcache. Async ones go through a few lines of asyncio here, because what the clients on
+PyPI do when a server fails is not good enough for sessions (docs/stores/memcached.md says what was found).
+The protocol: https://github.com/memcached/memcached/blob/master/doc/protocol.txt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, Literal, NamedTuple, cast
+
+from pymemcache.client.base import Client
+from pymemcache.exceptions import MemcacheServerError, MemcacheUnknownError
+
+from .. import _colour
+from ._loop_pool import LoopPool
+
+_ANSWERS = frozenset({b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND"})
+
+
+class Item(NamedTuple):
+    """What memcached holds under a key, and the token by which a later `cas` knows it again."""
+
+    data: bytes
+    token: bytes
+
+
+class Node:
+    """One memcached. `timeout` is in seconds, for an exchange as a whole; sync callers may wait half of it each
+    for connecting and for the answer. An event loop opens at most so many `connections`.
+
+    Calls raise OSError (a time limit too) or pymemcache's MemcacheError. No command is sent a second time.
+    """
+
+    def __init__(self, host: str, port: int, *, timeout: float, connections: int) -> None:
+        self._blocking = _Blocking(host, port, timeout)
+        self._timeout = timeout
+        self._loops = _colour.PerLoop(
+            lambda: LoopPool(lambda: _Connection(host, port), connections), LoopPool.abandon
+        )
+
+    async def fetch(self, keys: Iterable[bytes]) -> dict[bytes, Item]:
+        """The items that are there, by key. One command."""
+        if _colour.by_hand():
+            with self._blocking.client() as client:
+                return {key: Item(*pair) for key, pair in client.gets_many(list(keys)).items()}
+        found: dict[bytes, Item] = {}
+        async with asyncio.timeout(self._timeout), _Exchange(self._loops.get()) as connection:
+            await connection.send(b"gets %b\r\n" % b" ".join(keys))
+            while (line := await connection.line()) != b"END":
+                kind, key, _flags, size, token = line.split()
+                if kind != b"VALUE":
+                    raise MemcacheUnknownError(f"memcached answers {line[:40]!r} to gets")
+                found[key] = Item(await connection.data(int(size)), token)
+        return found
+
+    async def store(
+        self, verb: Literal["set", "add", "cas"], key: bytes, data: bytes, expire: int, token: bytes = b""
+    ) -> bool:
+        """Store the data: always, if nothing is there, or if what is there has this token. One command.
+
+        False if it was not stored. `expire` is what memcached takes it for: seconds up to 30 days, and beyond
+        that seconds since the epoch.
+        """
+        if _colour.by_hand():
+            with self._blocking.client() as client:
+                arguments = (data, token) if verb == "cas" else (data,)
+                stored = bool(getattr(client, verb)(key, *arguments, expire, noreply=False))
+        else:
+            async with asyncio.timeout(self._timeout), _Exchange(self._loops.get()) as connection:
+                head = b"%b %b 0 %d %d %b" % (verb.encode(), key, expire, len(data), token)
+                await connection.send(b"%b\r\n%b\r\n" % (head.rstrip(), data))
+                answer = await connection.line()
+                if answer not in _ANSWERS:
+                    raise MemcacheUnknownError(f"memcached answers {answer[:40]!r} to {verb}")
+                stored = answer == b"STORED"
+        if verb == "set" and not stored:
+            raise MemcacheServerError("memcached has not stored what can always be stored")
+        return stored
+
+    async def aclose(self) -> None:
+        """Close the running loop's connections, if it is awaited, and those for sync callers."""
+        self.close()
+        if not _colour.by_hand() and (pool := self._loops.pop()) is not None:
+            await pool.aclose()
+
+    def close(self) -> None:
+        """Close the connections for sync callers that are not in use."""
+        self._blocking.close()
+
+
+class _Blocking:
+    """Connections for sync callers: as many as threads use it at once, and none that a parent process has opened."""
+
+    def __init__(self, host: str, port: int, timeout: float) -> None:
+        self._make: Callable[[], Any] = partial(
+            Client, (host, port), connect_timeout=timeout / 2, timeout=timeout / 2, no_delay=True
+        )
+        self._idle: list[Any] = []
+        self._process = os.getpid()
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        if self._process != os.getpid():
+            self._idle, self._process = [], os.getpid()
+        try:
+            client = self._idle.pop()
+        except IndexError:
+            client = self._make()
+        if client.sock is not None and _readable(client.sock):
+            client.close()  # nothing was asked, so it can only be the connection's end
+        try:
+            yield client
+        except BaseException:
+            client.close()
+            raise
+        self._idle.append(client)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
+class _Connection:
+    """One asyncio connection, as `LoopPool` wants it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        return self._writer is not None
+
+    async def connect(self) -> None:
+        self._reader, self._writer = await asyncio.open_connection(*self._address)
+        self._writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        writer, self._reader, self._writer = self._writer, None, None
+        if writer is None:
+            return
+        writer.close()
+        if not nowait:
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def send(self, message: bytes) -> None:
+        assert self._writer is not None  # noqa: S101 - LoopPool hands out connected ones; for the type checker
+        self._writer.write(message)
+        await self._writer.drain()
+
+    async def line(self) -> bytes:
+        """The next line of the answer. Raises for one that says that the command has failed."""
+        assert self._reader is not None  # noqa: S101 - see above
+        line = await self._reader.readline()
+        if not line.endswith(b"\r\n"):
+            raise ConnectionResetError("memcached has closed the connection")
+        if line.startswith((b"ERROR", b"CLIENT_ERROR", b"SERVER_ERROR")):
+            raise MemcacheServerError(line.decode(errors="replace").strip())
+        return line[:-2]
+
+    async def data(self, size: int) -> bytes:
+        """So many bytes of data, and the end of the line that follows them."""
+        assert self._reader is not None  # noqa: S101 - see above
+        try:
+            return (await self._reader.readexactly(size + 2))[:-2]
+        except asyncio.IncompleteReadError as error:
+            raise ConnectionResetError("memcached has closed the connection") from error
+
+
+class _Exchange:
+    """A connection for one command and its answer. It is closed if these are not complete."""
+
+    def __init__(self, pool: LoopPool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> _Connection:
+        self._connection = cast(_Connection, await self._pool.get_connection())
+        return self._connection
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            # Whatever still comes on it would be taken for the answer to another command.
+            await self._connection.disconnect(nowait=True)
+        await self._pool.release(self._connection)
+
+
+def _readable(sock: socket.socket) -> bool:
+    if not hasattr(select, "poll"):
+        return False
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))

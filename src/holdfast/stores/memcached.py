@@ -1,0 +1,284 @@
+"""Sessions in memcached, and copies of sessions. Made for `cache=`; as a store it forgets, and has to be accepted.
+
+Everything is one item, replaced by compare-and-set. What is decided is decided in Python, by `record.judge`.
+Expiry by memcached is rubbish collection only: it comes a while after the record's own, which `Sessions` judges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import time
+from typing import Literal
+from urllib.parse import urlsplit
+
+from msgpack import packb, unpackb
+from pymemcache.exceptions import MemcacheUnexpectedCloseError
+
+from ..errors import ConfigError, SessionTooLarge
+from ..record import Change, Record, apply, judge
+from ._compare_and_set import settle
+from ._memcached_wire import Item, Node
+from ._options import options, positive
+
+# A record stays for so long after it has expired, for requests whose clock is behind.
+_MARGIN_SECONDS = 60.0
+
+# Up to here memcached counts from now, and beyond it from the epoch, in a signed integer of 32 bits.
+_RELATIVE_SECONDS = 30 * 86400
+_LAST_SECOND = 2**31 - 1
+
+# An item takes 1 MiB at most, with its key and memcached's own head.
+_ITEM_BYTES = 1024 * 1024 - 1024
+_KEYS_AT_ONCE = 100
+_PORT = 11211
+
+_RECORD_FORM, _COPY, _CLAIM = 1, b"=", b"?"
+
+
+class MemcachedStore:
+    """A store in the memcached servers `hosts` ("cache-1", "cache-2:11211", "[::1]:11211").
+
+    Every key has one server, by rendezvous hashing over `hosts` as they are written. One that fails is not
+    replaced by another: its keys raise errors until it is back, so that no old record is taken for the newest
+    one when it returns. It needs the same list on every instance.
+
+    `timeout` is in seconds, for one command. `prefix` stands at the beginning of every key.
+    `forgets_accepted` says that sessions may be lost at any time, if it is the only home of sessions.
+
+    The connections are its own: from one set for each event loop, and one for the threads of sync callers.
+    Raises `ConfigError`; calls raise OSError or pymemcache's errors, `SessionTooLarge`, and `StoreThrottled`.
+    """
+
+    colours = frozenset({"sync", "async"})
+    unavailable = (MemcacheUnexpectedCloseError,)
+    max_bytes = 1_000_000
+
+    def __init__(
+        self,
+        *hosts: str,
+        timeout: float = 2.0,
+        connections: int = 64,
+        prefix: str = "holdfast:",
+        forgets_accepted: bool = False,
+    ) -> None:
+        if not re.fullmatch(r"[!-~]{0,64}", prefix):
+            raise ConfigError(f"prefix={prefix!r}: memcached takes up to 64 visible ASCII characters")
+        positive(timeout, "timeout")
+        positive(connections, "connections")
+        addresses = [_address(host) for host in hosts]
+        if not addresses:
+            raise ConfigError("name at least one memcached server: memcached://cache:11211")
+        if len(set(addresses)) < len(addresses):
+            raise ConfigError("a memcached server is named twice")
+        self.forgets = not forgets_accepted
+        self._prefix = prefix.encode()
+        self._names = [f"{host}:{port}".encode() for host, port in addresses]
+        self._nodes = [Node(*address, timeout=timeout, connections=connections) for address in addresses]
+
+    @classmethod
+    def from_url(cls, url: str) -> MemcachedStore:
+        """The store for `memcached://host:port` or `memcached://host1,host2`.
+
+        Options: `timeout` (seconds that a command waits for a server that does not answer, 2), `connections`
+        (at most so many for an event loop and a server, 64), `prefix`, and `forgets=accepted`. Raises
+        `ConfigError`. Nothing is connected before it is used.
+        """
+        parts = urlsplit(url)
+        if parts.path.strip("/") or parts.fragment or "@" in parts.netloc:
+            raise ConfigError(
+                "the memcached:// URL names servers and options only: memcached://host1:11211,host2"
+            )
+        chosen = options(url, {"timeout": float, "connections": int, "prefix": str, "forgets": _accepted})
+        forgets_accepted = chosen.pop("forgets", False)
+        return cls(*parts.netloc.split(","), forgets_accepted=forgets_accepted, **chosen)
+
+    def node_of(self, key: str) -> int:
+        """Which of the servers holds what belongs to this key, counted from 0."""
+        if len(self._names) == 1:
+            return 0
+        text = key.encode()
+        scores = [hashlib.blake2b(name + b"/" + text, digest_size=8).digest() for name in self._names]
+        return scores.index(max(scores))
+
+    async def create(self, key: str, record: Record) -> bool:
+        data = _encoded(record)
+        if record.owner is not None and not record.ended:
+            await self._list(record.owner, key, record.expires_at, record.created_at)
+        expire = _expire(record.expires_at - record.created_at + _MARGIN_SECONDS)
+        return await self._store("add", b"s", key, data, expire)
+
+    async def load(self, key: str, *, weak: bool = False) -> Record | None:
+        item = await self._fetch(b"s", key)
+        return None if item is None else _decoded(item.data)
+
+    async def commit(self, key: str, change: Change) -> Record:
+        async def attempt() -> Record | None:
+            item = await self._fetch(b"s", key)
+            record = None if item is None else _decoded(item.data)
+            applied = judge(record, change)
+            if applied is not None:
+                return applied
+            assert item is not None and record is not None  # noqa: S101, PT018 - judge has raised otherwise
+            changed = apply(record, change)
+            data = _encoded(changed)
+            if changed.owner is not None and (changed.owner, changed.expires_at) != (
+                record.owner,
+                record.expires_at,
+            ):
+                await self._list(changed.owner, key, changed.expires_at, change.now)
+            expire = _expire(changed.expires_at - change.now + _MARGIN_SECONDS)
+            return changed if await self._store("cas", b"s", key, data, expire, item.token) else None
+
+        return await settle(attempt)
+
+    async def end(self, key: str, tombstone: Record) -> None:
+        expire = _expire(tombstone.expires_at - tombstone.created_at + _MARGIN_SECONDS)
+        await self._store("set", b"s", key, _encoded(tombstone), expire)
+
+    async def of(self, owner: str) -> dict[str, Record]:
+        item = await self._fetch(b"o", _index(owner))
+        if item is None:
+            return {}
+        records = await self._load_many(list(unpackb(item.data)))
+        # An entry is there before its record is, or is the owner's: so what is missing may be about to come.
+        return {key: record for key, record in records.items() if record.owner == owner and not record.ended}
+
+    async def get_copy(self, key: str) -> bytes | None:
+        item = await self._fetch(b"c", key)
+        return item.data[9:] if item is not None and item.data.startswith(_COPY) else None
+
+    async def claim_copy(self, key: str, claim: bytes, life: float) -> bool:
+        return await self._store("add", b"c", key, _CLAIM + claim, _expire_before(life))
+
+    async def fill_copy(self, key: str, claim: bytes, rank: int, data: bytes, life: float) -> bool:
+        item = await self._fetch(b"c", key)
+        if item is None or item.data != _CLAIM + claim:
+            return False
+        return await self._store("cas", b"c", key, _ranked(rank) + data, _expire_before(life), item.token)
+
+    async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
+        copy, expire = _ranked(rank) + data, _expire_before(life)
+
+        async def attempt() -> bool | None:
+            item = await self._fetch(b"c", key)
+            if item is None or (item.data.startswith(_COPY) and item.data[:9] > copy[:9]):
+                return True
+            if not item.data.startswith(_COPY):
+                # A claim: what dies at once in its place leaves the place empty.
+                return await self._store("cas", b"c", key, b"", -1, item.token) or None
+            return await self._store("cas", b"c", key, copy, expire, item.token) or None
+
+        return await settle(attempt)
+
+    async def aclose(self) -> None:
+        """Close the connections, those of other event loops excepted."""
+        for node in self._nodes:
+            await node.aclose()
+
+    def close(self) -> None:
+        """Close the connections for sync callers."""
+        for node in self._nodes:
+            node.close()
+
+    async def _fetch(self, kind: bytes, key: str) -> Item | None:
+        place = self._place(kind, key)
+        return (await self._nodes[self.node_of(key)].fetch([place])).get(place)
+
+    async def _store(
+        self,
+        verb: Literal["set", "add", "cas"],
+        kind: bytes,
+        key: str,
+        data: bytes,
+        expire: int,
+        token: bytes = b"",
+    ) -> bool:
+        place = self._place(kind, key)
+        return await self._nodes[self.node_of(key)].store(verb, place, data, expire, token)
+
+    async def _load_many(self, keys: list[str]) -> dict[str, Record]:
+        records = {}
+        for node in {self.node_of(key) for key in keys}:
+            names = {self._place(b"s", key): key for key in keys if self.node_of(key) == node}
+            places = list(names)
+            for start in range(0, len(places), _KEYS_AT_ONCE):
+                items = await self._nodes[node].fetch(places[start : start + _KEYS_AT_ONCE])
+                records.update({names[place]: _decoded(item.data) for place, item in items.items()})
+        return records
+
+    async def _list(self, owner: str, key: str, expires_at: float, now: float) -> None:
+        """Enter the session under its owner, and take out those that have expired."""
+        index = _index(owner)
+
+        async def attempt() -> bool | None:
+            item = await self._fetch(b"o", index)
+            entries: dict[str, float] = {} if item is None else unpackb(item.data)
+            entries = {name: at for name, at in entries.items() if at + _MARGIN_SECONDS > now}
+            entries[key] = expires_at
+            data = packb(entries)
+            if len(data) > _ITEM_BYTES:
+                raise SessionTooLarge(f"the owner has {len(entries)} sessions, more than memcached can list")
+            expire = _expire(max(entries.values()) - now + _MARGIN_SECONDS)
+            if item is None:
+                return await self._store("add", b"o", index, data, expire) or None
+            return await self._store("cas", b"o", index, data, expire, item.token) or None
+
+        await settle(attempt)
+
+    def _place(self, kind: bytes, key: str) -> bytes:
+        """The key in memcached, which takes 250 visible ASCII characters: any other key is hashed."""
+        if not re.fullmatch(r"[\w.-]{1,128}", key, re.ASCII):
+            key = "#" + hashlib.sha256(key.encode()).hexdigest()
+        return b"%b%b:%b" % (self._prefix, kind, key.encode())
+
+
+def _address(host: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{host}")
+        if parts.hostname and not (parts.path or parts.query or parts.fragment or parts.username):
+            return parts.hostname, parts.port or _PORT
+    except ValueError:
+        pass
+    raise ConfigError(f"{host!r} is no server: write cache, cache:11211 or [::1]:11211")
+
+
+def _accepted(text: str) -> bool:
+    if text != "accepted":
+        raise ConfigError("write forgets=accepted if sessions may be lost at any time")
+    return True
+
+
+def _index(owner: str) -> str:
+    return hashlib.sha256(owner.encode()).hexdigest()
+
+
+def _expire(seconds: float) -> int:
+    """When an item may go that has to stay for so many seconds."""
+    whole = math.ceil(max(seconds, _MARGIN_SECONDS))
+    return whole if whole <= _RELATIVE_SECONDS else min(int(time.time()) + whole, _LAST_SECOND)
+
+
+def _expire_before(seconds: float) -> int:
+    """When an item goes that must not stay longer than so many seconds, which memcached counts in whole ones."""
+    whole = max(int(seconds), 1)  # 0 would be for ever
+    return whole if whole <= _RELATIVE_SECONDS else min(int(time.time()) + whole, _LAST_SECOND)
+
+
+def _ranked(rank: int) -> bytes:
+    return _COPY + rank.to_bytes(8, "big")
+
+
+def _encoded(record: Record) -> bytes:
+    data: bytes = packb((_RECORD_FORM, *record._replace(values=dict(record.values))))
+    if len(data) > _ITEM_BYTES:
+        raise SessionTooLarge(f"the session takes {len(data)} bytes, and memcached holds {_ITEM_BYTES}")
+    return data
+
+
+def _decoded(data: bytes) -> Record:
+    form, *fields = unpackb(data)
+    if form != _RECORD_FORM:
+        raise ValueError(f"memcached holds a record of the form {form}, which is not known here")
+    return Record(*fields)

@@ -1,0 +1,156 @@
+"""Holdfast's strategies with copies: how they are built, what they tell, and that they keep every promise."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from sample_trials import a_trial
+
+from holdfast import Keyring, Sessions
+from holdfast.lab.checker import Verdict, check
+from holdfast.lab.instance import application
+from holdfast.lab.report import Settings, reading_help, who_answered
+from holdfast.lab.strategies import COPY_AGE_SECONDS, Strategy, strategies
+from holdfast.lab.trial import Trial, summary, trial
+
+NOTHING_BROKEN = Verdict(
+    dict.fromkeys(
+        (
+            "sessions",
+            "sessions_lost",
+            "updates_lost",
+            "stale_reads",
+            "revived",
+            "crossed",
+            "false_acks",
+            "uncertain",
+        ),
+        0,
+    ),
+    [],
+)
+
+
+def test_without_being_asked_no_strategy_has_copies(tmp_path: Path) -> None:
+    """The rows of the default demo need no server, and the store answers everything."""
+    assert not any(strategy.copies or strategy.kind == "aside" for strategy in strategies([], tmp_path))
+
+
+def test_copies_in_the_instances_need_no_server(tmp_path: Path) -> None:
+    """Four rows as without, then cache-aside and Holdfast with local copies, on a file each."""
+    added = strategies([], tmp_path, copies=True)[4:]
+    assert [strategy.name for strategy in added] == [
+        "cache-aside in memory",
+        "holdfast: store + local",
+        "holdfast: local with affinity",
+    ]
+    assert [strategy.affinity for strategy in added] == [False, False, True]
+    assert [strategy.local for strategy in added] == [False, True, True]
+    assert all(strategy.cache is None for strategy in added)
+    assert len({strategy.store for strategy in added}) == 3
+
+
+def test_a_cache_adds_its_strategies_and_hides_its_password(tmp_path: Path) -> None:
+    """The cache's rows come after those with copies in the instances."""
+    url = "redis://ada:hunter2@cache:6379/0"
+    added = strategies([], tmp_path, cache=url)[7:]
+    assert [strategy.name for strategy in added] == [
+        "cache-aside in redis",
+        "holdfast: store + cache",
+        "holdfast: store + cache + local",
+    ]
+    assert [strategy.local for strategy in added] == [False, False, True]
+    assert {strategy.cache for strategy in added} == {url}
+    assert len({strategy.name for strategy in strategies([], tmp_path, cache=url)}) == 10
+
+
+@pytest.mark.parametrize(
+    ("local", "cache", "nearest"),
+    [(True, False, "local"), (False, True, "cache"), (True, True, "local"), (False, False, None)],
+)
+async def test_an_instance_tells_which_home_has_answered(
+    tmp_path: Path,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    local: bool,
+    cache: bool,
+    nearest: str | None,
+) -> None:
+    """Pinned reads are the store's; a later one fills the copies, and the next comes from the nearest.
+
+    Without copies, nothing is told.
+    """
+    now = time.time()
+    monkeypatch.setattr("holdfast.Sessions", partial(Sessions, clock=lambda: now))
+    monkeypatch.setenv("HOLDFAST_KEYS", Keyring.new_secret())
+    strategy = Strategy(
+        "h", "holdfast", store=f"sqlite:///{tmp_path}/s.db", cache=redis_url if cache else None, local=local
+    )
+    app = application("i1", strategy, {})
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop") as browser:
+        answers = [await browser.post("/visit"), await browser.get("/read")]
+        now += COPY_AGE_SECONDS + 1.5
+        if local or cache:
+            browser.cookies.delete("__Host-session-pin")
+        answers += [await browser.get("/read"), await browser.get("/read")]
+    told = [answer.headers.get("holdfast-explain") for answer in answers]
+    homes = [text.partition(";")[0] if text else None for text in told]
+    assert [*homes[:2], homes[-1]] == ([None] * 3 if nearest is None else ["none", "store", nearest])
+
+
+def test_the_row_counts_the_homes() -> None:
+    """Of requests that had a session; and only where there are copies."""
+    events = [
+        {"kind": "request", "outcome": "ok", "status": 200, "ms": 1.0, **home}
+        for home in ({"home": "local"}, {"home": "local"}, {"home": "store"}, {"home": "none"}, {})
+    ]
+    row = summary(Strategy("h", "holdfast", local=True), events, NOTHING_BROKEN)
+    assert row["homes"] == {"local": 2, "cache": 0, "store": 1}
+    assert "homes" not in summary(Strategy("h", "holdfast"), events, NOTHING_BROKEN)
+
+
+def test_the_report_tells_which_home_has_answered() -> None:
+    """In words, for rows that have copies; homes that never answered are left out."""
+    found = a_trial(Strategy("h", "holdfast", local=True), 1, 4.0, {})
+    found.row["homes"] = {"local": 3, "cache": 0, "store": 1}
+    assert who_answered(found.row) == "local 75 %, store 25 %"
+    assert "h: read from local 75 %, store 25 %." in [str(line) for line in reading_help([found])]
+    assert who_answered({"homes": dict.fromkeys(("local", "store"), 0)}) == ""
+    assert who_answered({}) == ""
+
+
+def test_the_command_repeats_a_run_with_copies() -> None:
+    """Copies and cache are in the command, the cache's password is not."""
+    settings = Settings(20, 60, 1, 6, 7, copies=True, cache="redis://ada:hunter2@cache/0")
+    assert settings.command().endswith(" --copies --cache 'redis://…@cache/0'")
+    assert settings.browse
+    assert not Settings(20, 60, 1, 6, 7).browse
+
+
+@pytest.mark.parametrize("shared", [False, True])
+async def test_a_trial_with_copies(tmp_path: Path, redis_url: str, shared: bool) -> None:
+    """Copies answer browsers that browse, and no promise is broken, while instances are killed."""
+    outcome: Trial = await trial(
+        Strategy(
+            "copies",
+            "holdfast",
+            store=f"sqlite:///{tmp_path}/s.db",
+            cache=redis_url if shared else None,
+            local=True,
+        ),
+        seconds=9.0,
+        users=16,
+        min_instances=2,
+        max_instances=3,
+        seed=5,
+        browse=True,
+    )
+    assert outcome.violations == []
+    assert outcome.row["instances_killed"] >= 5
+    assert outcome.row["homes"]["local"] > 0
+    assert (outcome.row["homes"]["cache"] > 0) == shared
+    assert outcome.row["late_ends"] <= check(outcome.events).counts["revived"]

@@ -1,0 +1,47 @@
+"""The application that the simulated instances run: it tells what its session holds, and changes it as asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from .request import Visit
+
+
+def contents(session: Any) -> dict[str, Any]:
+    """All that a handler can see; empty for an anonymous visitor."""
+    values = dict(session)
+    if session.owner is not None:
+        values["@owner"] = session.owner
+    return values
+
+
+async def application(scope: Any, receive: Any, send: Any) -> None:
+    """One request: look, think, change, think, answer."""
+    session, loop = scope["session"], asyncio.get_running_loop()
+    visit: Visit = scope["visit"]
+    step = visit.step
+    visit.began = loop.time()
+    visit.home = session._reading.home if session._reading else "none"
+    visit.before = contents(session)
+    await asyncio.sleep(step.think)
+    match step.kind:
+        case "put":
+            session.setdefault("born", visit.word)
+            session[f"k{step.track}"] = visit.word
+        case "share":
+            session.setdefault("born", visit.word)
+            session["shared"] = visit.word
+        case "count":
+            session.setdefault("born", visit.word)
+            session.alter("n", lambda n: n + 1, default=0)
+        case "login" if visit.before:
+            session.login(visit.word)
+        case "rotate" if visit.before:
+            session.rotate()
+        case "logout":
+            session.logout()
+    visit.shown = contents(session)
+    await asyncio.sleep(step.think / 2)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,106 @@
+"""What the store held, and when: the truth that requests are judged against."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from holdfast import codec
+from holdfast.record import Record
+
+from .backends import Written
+from .world import EPOCH
+
+SKEW = 1.0  # seconds that clocks differ at most
+NEVER = 10**9
+
+
+class History:
+    """All that the store did, by key.
+
+    A session goes by the word that it was born with; a rotation takes it to another key. Each value is written by
+    one request only, so that its rank, the place of its first appearance, says what is older. A count is its own
+    rank.
+    """
+
+    def __init__(self, written: Iterable[Written]) -> None:
+        self.states: dict[str, list[tuple[float, Record | None]]] = defaultdict(list)
+        self.session_of: dict[str, str] = {}
+        self._ranks: dict[tuple[str, str, Any], int] = {}
+        self._last: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        for number, (at, key, record) in enumerate(written):
+            key = key.partition("~")[0]  # where it was rolled back
+            if len(key) != 64:
+                continue  # the revoked feed
+            self.states[key].append((at, record))
+            if record is None or not record.values:
+                continue
+            contents = contents_of(record)
+            session = contents["born"]
+            self.session_of[key] = session
+            self._last[session][key] = contents
+            for name, value in contents.items():
+                self._ranks.setdefault((session, name, value), number)
+
+    def rank(self, session: str, name: str, value: Any) -> int:
+        """How new a value is; -1 for none, NEVER for what was never stored."""
+        if value is None:
+            return -1
+        if name == "n":
+            return int(value)
+        return self._ranks.get((session, name, value), NEVER)
+
+    def newest(self, session: str, name: str) -> int:
+        """The rank of what the session ends with. A rotation that did not win has left a key of its own."""
+        return max(
+            (self.rank(session, name, last.get(name)) for last in self._last[session].values()), default=-1
+        )
+
+    def was_over(self, key: str | None, until: float) -> bool:
+        """Whether the key's session was missing, ended, moved or expired at any time up to then."""
+        live: Record | None = None
+        for at, record in self.states.get(key or "", ()):
+            if at > until:
+                break
+            if record is None or record.ended or record.expires_at < 0:
+                return True
+            if live is not None and live.expires_at - SKEW <= EPOCH + at:
+                return True
+            live = record
+        return live is None or live.expires_at - SKEW <= EPOCH + until
+
+    def state(self, key: str, at: float) -> Record | None:
+        state: Record | None = None
+        for time, record in self.states.get(key, ()):
+            if time <= at:
+                state = record
+        return state
+
+    def is_live(self, key: str, at: float) -> bool:
+        state = self.state(key, at)
+        return state is not None and state.is_live(EPOCH + at + SKEW)
+
+    def had_expired(self, key: str, until: float) -> bool:
+        """Whether its time was over at any moment up to then, by the clocks that take it to be latest."""
+        last = 0.0
+        for at, record in self.states.get(key, ()):
+            if at > until:
+                break
+            if 0 < last < EPOCH + at + SKEW:
+                return True
+            last = record.expires_at if record is not None and not record.ended else 0.0
+        return 0 < last < EPOCH + until + SKEW
+
+    def is_long_over(self, key: str, at: float) -> bool:
+        """Whether it was ended so long ago that nothing is late any more."""
+        state = self.state(key, at)
+        return state is not None and state.ended and state.created_at < EPOCH + at - 29.0
+
+
+def contents_of(record: Record) -> dict[str, Any]:
+    """What a handler would see of a record."""
+    values: dict[str, Any] = {name: codec.decode(data) for name, data in record.values.items()}
+    if record.owner is not None:
+        values["@owner"] = record.owner
+    return values

@@ -29,7 +29,7 @@ lint: ## Check style and types.
 	@$(PYTHON_IN_VENV) -m mypy
 
 proof: ## Run the long proofs.
-	@$(SETUP_TEST)
+	@$(SETUP_TEST) spin=spin gcc=build-essential
 	@$(PYTHON_IN_VENV) -m pytest -m proof $(ARGS) || { status=$$?; \
 		[ $$status = 5 ] && echo "There are no proofs to run." || exit $$status; }
 

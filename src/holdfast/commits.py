@@ -147,7 +147,10 @@ class Commits:
             return
         change = Change(writes.new_tag(), now, expires_at=expires_at, owner=record.owner)
         try:
-            self._adopt(session, key, await self._homes.carry(self._homes.renew(key, change)))
+            kept = await self._homes.carry(self._homes.renew(key, record, change))
+            self._adopt(session, key, kept)
+            if kept.record.version <= record.version:
+                await self._homes.carry(self._regress(session, key, record, kept.record, now))
         except (StoreError, SessionGone):
             return
 

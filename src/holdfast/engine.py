@@ -109,12 +109,12 @@ class Engine:
             if session._is_changed():
                 raise ConfigError("ask for a strong read before the session is changed")
         session._news = None
+        asked_at = self._clock()
         question = known.question
         if freshness is not None and freshness != question.freshness:
             question = question._replace(freshness=freshness)
-        if (record := self._homes.at_hand(question)) is not None and self._timeouts.is_live(
-            record, self._clock()
-        ):
+        record = self._homes.at_hand(question)
+        if record is not None and self._timeouts.is_live(record, asked_at):
             session._attach(question.key, record)
             session._reading = _LOCAL
             if question.is_news(record):
@@ -125,11 +125,15 @@ class Engine:
         except StoreError as error:
             self._go_without(session, question, error)
             return
-        self._take(session, question, answer)
+        self._take(session, question, answer, asked_at)
 
-    def _take(self, session: Session, question: Question, answer: Answer) -> None:
-        """Give the session what was found."""
-        record, now = answer.record, self._clock()
+    def _take(self, session: Session, question: Question, answer: Answer, now: float) -> None:
+        """Give the session what was found, judged by when it was asked for.
+
+        An instance that was frozen with the answer in its hand must not take a session for expired that others
+        have used since: the visitor would be given another one. A change is judged anew by the store.
+        """
+        record = answer.record
         session._failure = None
         session._reading = Reading(answer.home, answer.skipped)
         if record is not None and self._timeouts.is_live(record, now):

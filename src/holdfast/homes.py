@@ -141,17 +141,20 @@ class Homes:
             work,
             now,
             expires_at,
-            on_conflict=lambda current: self._events.tell("conflict retried", key, record.owner),
+            on_conflict=lambda current: self._tell_conflict(key, record, current),
         )
         if changed.version <= record.version:
             # The store has gone back behind what this request had read, and other copies are ahead of it.
             await self.give_up(key)
         return await self._spread(key, changed, read_at)
 
-    async def renew(self, key: str, change: Change) -> Kept:
+    async def renew(self, key: str, record: Record, change: Change) -> Kept:
         """Commit a new deadline."""
         read_at = self._now()
-        return await self._spread(key, await self.store.commit(key, change), read_at)
+        renewed = await self.store.commit(key, change)
+        if renewed.version <= record.version:
+            await self.give_up(key)
+        return await self._spread(key, renewed, read_at)
 
     async def rotate(
         self, old_key: str, record: Record, new_key: str, successor: Record, work: Work, now: float
@@ -167,7 +170,10 @@ class Homes:
             successor,
             work,
             now,
-            on_conflict=lambda current: self._events.tell("conflict retried", old_key, record.owner),
+            on_conflict=lambda current: self._tell_conflict(new_key, record, current),
+            on_fork=lambda: self._events.tell(
+                "regression", new_key, record.owner, "two states of one version"
+            ),
         )
         await self._forget(old_key, writes.tombstone(record, now, writes.ROTATED), now)
         return self._keep_new(new_key, moved, read_at)
@@ -191,6 +197,14 @@ class Homes:
         await self.store.aclose()
         if self.cache is not None:
             await self.cache.aclose()
+
+    def _tell_conflict(self, key: str, read: Record, current: Record) -> None:
+        """Another writer was faster; or else the store has gone back behind what was read."""
+        if current.version >= read.version:
+            self._events.tell("conflict retried", key, read.owner)
+        else:
+            detail = f"read version {read.version}, stored: version {current.version}"
+            self._events.tell("regression", key, read.owner, detail)
 
     def _keep_new(self, key: str, record: Record, read_at: Moment) -> Kept:
         """Nobody can hold an older copy of what nobody knew: the shared cache need not hear of it."""

@@ -105,6 +105,7 @@ async def rotate(
     work: Work,
     now: float,
     on_conflict: Callable[[Record], object],
+    on_fork: Callable[[], object],
 ) -> Record:
     """Move the session to `new_key`: same values, the work applied, nothing acknowledged is left behind.
 
@@ -134,6 +135,11 @@ async def rotate(
             await store.end(new_key, tombstone(moved, now))
             raise
         else:
+            if left := {name: data for name, data in sealed.values.items() if name not in moved.values}:
+                # The store went back and on again, to another state of the same version: what only that one had
+                # comes along.
+                on_fork()
+                moved = await store.commit(new_key, Change(tag=new_tag(), now=now, set=left))
             await store.end(old_key, tombstone(sealed._replace(expires_at=record.expires_at), now, ROTATED))
             return moved
     await store.end(new_key, tombstone(moved, now))

@@ -7,32 +7,51 @@
  * and holds claims; local copies vanish, as if their instance had been killed; the browser loses cookies.
  * Time is a clock of small ticks. Left out, for the Python model has them: weak reads, ends and the feed.
  *
- * -DNOPIN takes the pins out: the assertion of read-your-writes fails.
+ * Each rule can be taken out, and then an assertion fails: -DNOPIN, -DNOLONGPIN, -DNOGUARD (a put replaces a later
+ * entry), -DFILLS_EMPTY=true (a put fills an empty place), -DVOIDS=false (a put leaves a claim as it is),
+ * -DREADS_PLANT=NOTHING (only writes plant floors).
  */
 
 #ifndef REQUESTS
 #define REQUESTS 4
 #endif
 #ifndef WRITES
-#define WRITES 2 /* 2 at most together with OTHERS: versions have two bits, of which 3 is NONE */
+#define WRITES 2 /* 6 at most together with OTHERS: versions have three bits, and 7 is NONE */
 #endif
 #ifndef OTHERS
 #define OTHERS 0
 #endif
-#ifndef NOPIN
-#define PINS 1
-#else
-#define PINS 0
-#endif
-
 #define SLOTS (REQUESTS + OTHERS)
-#define NONE 3
+#define NONE 7
 
 /* Lives in ticks: of local copies, of cache entries, of the two pins. */
 #define COPY_AGE 1
 #define CACHE_LIFE 3
+#ifdef NOPIN
+#define SHORT_PIN 0
+#else
 #define SHORT_PIN (COPY_AGE + 1)
+#endif
+#if defined(NOPIN) || defined(NOLONGPIN)
+#define LONG_PIN SHORT_PIN
+#else
 #define LONG_PIN (CACHE_LIFE + SHORT_PIN)
+#endif
+
+#ifdef NOGUARD
+#define YIELDS(version) true
+#else
+#define YIELDS(version) (cache_version < (version))
+#endif
+#ifndef FILLS_EMPTY
+#define FILLS_EMPTY false
+#endif
+#ifndef VOIDS
+#define VOIDS true
+#endif
+#ifndef READS_PLANT
+#define READS_PLANT SHORT
+#endif
 
 /* A request is one number, so that requests can be sorted: equal futures are equal states. */
 #define PHASE(q) ((q) & 7)
@@ -41,10 +60,10 @@
 #define IS_OTHER(q) (((q) >> 5) & 1)   /* of the other device */
 #define HAS_CLAIM(q) (((q) >> 6) & 1)
 #define PLANTS(q) (((q) >> 7) & 3)
-#define FLOOR(q) (((q) >> 9) & 3)      /* the cookie it came with */
-#define VERSION(q) (((q) >> 11) & 3)   /* what it has read or committed */
-#define WROTE(q) (((q) >> 13) & 3)     /* what a read must not be older than: what the browser had been told */
-#define SAW(q) (((q) >> 15) & 3)       /* of writes and of reads when the request began */
+#define FLOOR(q) (((q) >> 9) & 7)      /* the cookie it came with */
+#define VERSION(q) (((q) >> 12) & 7)   /* what it has read or committed */
+#define WROTE(q) (((q) >> 15) & 7)     /* what a read must not be older than: what the browser had been told */
+#define SAW(q) (((q) >> 18) & 7)       /* of writes and of reads when the request began */
 
 #define MADE(phase, at) ((phase) | ((at) << 3))
 #define AS_WRITE (1 << 4)
@@ -52,8 +71,9 @@
 #define WITH_CLAIM (1 << 6)
 #define WITH_PLANTS(what) ((what) << 7)
 #define WITH_FLOOR(version) ((version) << 9)
-#define WITH_VERSION(version) ((version) << 11)
-#define TOLD(q) ((q) & (15 << 13))     /* WROTE and SAW as they are */
+#define WITH_VERSION(version) ((version) << 12)
+#define WITH_TOLD(wrote, saw) (((wrote) << 15) | ((saw) << 18))
+#define TOLD(q) ((q) & WITH_TOLD(7, 7))
 
 /* PHASE: FREE is a slot without a request. */
 #define FREE 0
@@ -95,6 +115,7 @@ byte saw = 0;
 
 hidden byte v, p, i, j;
 hidden int q;
+hidden byte reads_its_writes, never_goes_back;
 
 inline sort() {
     for (i : 1 .. SLOTS - 1) {
@@ -131,7 +152,7 @@ inline keep_local(at, version) {
 /* The read in a slot has its version: next the cache, if it must be told, and then the answer. */
 inline serve(slot, version) {
     q = request[slot];
-    p = (FLOOR(q) == NONE || version > FLOOR(q) -> SHORT : NOTHING);
+    p = (FLOOR(q) == NONE || version > FLOOR(q) -> READS_PLANT : NOTHING);
     if
     :: p != NOTHING || HAS_CLAIM(q) ->
         request[slot] = MADE(TELLS_CACHE, 0) | (q & WITH_CLAIM) | TOLD(q) | WITH_PLANTS(p) | WITH_VERSION(version)
@@ -150,19 +171,15 @@ inline answer(slot, plants) {
 inline deliver(slot) {
     q = request[slot];
     v = VERSION(q);
-    assert(IS_WRITE(q) || v >= WROTE(q)); /* read-your-writes */
-    assert(IS_WRITE(q) || v >= SAW(q));   /* monotonic reads */
+    reads_its_writes = (IS_WRITE(q) || v >= WROTE(q));
+    assert(reads_its_writes);
+    never_goes_back = (IS_WRITE(q) || v >= SAW(q));
+    assert(never_goes_back);
+    wrote = (IS_WRITE(q) && v > wrote -> v : wrote);
+    saw = (v > saw -> v : saw);
     if
-    :: IS_WRITE(q) && v > wrote -> wrote = v
-    :: else
-    fi;
-    if
-    :: v > saw -> saw = v
-    :: else
-    fi;
-    if
-    :: PLANTS(q) == SHORT -> floor = v; pin = PINS * SHORT_PIN
-    :: PLANTS(q) == LONG -> floor = v; long_pin = PINS * LONG_PIN
+    :: PLANTS(q) == SHORT -> floor = v; pin = SHORT_PIN
+    :: PLANTS(q) == LONG -> floor = v; long_pin = LONG_PIN
     :: else
     fi;
     request[slot] = 0;
@@ -214,8 +231,10 @@ active [SLOTS] proctype Slot() {
         :: PLANTS(ME) == NOTHING && !IS_WRITE(ME) /* it has lost its claim */
         :: else ->
             if
-            :: cache == CLAIM -> empty_cache(); void_claim()
-            :: cache == ENTRY && cache_version < VERSION(ME) -> cache_version = VERSION(ME)
+            :: cache == CLAIM && VOIDS -> empty_cache(); void_claim()
+            :: cache == ENTRY && YIELDS(VERSION(ME)) -> cache_version = VERSION(ME)
+            :: cache == EMPTY && FILLS_EMPTY ->
+                cache = ENTRY; cache_version = VERSION(ME); cache_life = CACHE_LIFE
             :: else /* an empty place stays empty */
             fi
         fi;
@@ -228,7 +247,7 @@ active [SLOTS] proctype Slot() {
 inline start_read(at) {
     starts--;
     p = (floor == NONE || pin > 0 || long_pin > 0 -> ASKS_STORE : LOOKS);
-    request[0] = MADE(p, at) | WITH_FLOOR(floor) | (wrote << 13) | (saw << 15);
+    request[0] = MADE(p, at) | WITH_FLOOR(floor) | WITH_TOLD(wrote, saw);
     sort()
 }
 

@@ -40,7 +40,7 @@ class Rules:
     feed: bool = True
     put_guard: bool = True
     put_into_empty: bool = False
-    put_life: str = "kept"
+    put_life: str = "from read"
     claims: bool = True
     age_from_read: bool = True
     weak_fills: bool = False

@@ -111,9 +111,7 @@ def _settle(answer: asyncio.Future[Any], result: Any, error: BaseException | Non
 class Backends:
     """One store with its replica, and one cache, that all instances share."""
 
-    def __init__(
-        self, loop: VirtualLoop, rng: Random, *, epoch: float, max_lag: float, failing: float
-    ) -> None:
+    def __init__(self, loop: VirtualLoop, rng: Random, *, max_lag: float, failing: float) -> None:
         self.truth = TrueStore(loop)
         self.replica = Lagging(self.truth, clock=loop.time)
         self.losing = Losing(self.replica)

@@ -34,7 +34,7 @@ class History:
             if len(key) != 64:
                 continue  # the revoked feed
             self.states[key].append((at, record))
-            if record is None or not record.values:
+            if record is None or not record.values or record.expires_at < 0:
                 continue
             contents = contents_of(record)
             session = contents["born"]
@@ -57,18 +57,24 @@ class History:
             (self.rank(session, name, last.get(name)) for last in self._last[session].values()), default=-1
         )
 
-    def was_over(self, key: str | None, until: float) -> bool:
-        """Whether the key's session was missing, ended, moved or expired at any time up to then."""
-        live: Record | None = None
-        for at, record in self.states.get(key or "", ()):
-            if at > until:
-                break
-            if record is None or record.ended or record.expires_at < 0:
+    def may_look_over(self, key: str | None, since: float, until: float) -> bool:
+        """Whether a request between these times may rightly take the session for over: missing, ended, moved or
+        expired."""
+        states = [record for at, record in self.states.get(key or "", ()) if at <= until]
+        is_over = any(record is None or record.ended or record.expires_at < 0 for record in states)
+        return is_over or not states or self.may_look_expired(key or "", since, until)
+
+    def may_look_expired(self, key: str, since: float, until: float) -> bool:
+        """Whether it had expired by then, by the clock that takes it to be latest; or the request was held up for
+        so long that what it had read expired on the way."""
+        states = self.states.get(key, [])
+        replaced = [*(at for at, _ in states[1:]), until]
+        for (at, record), end in zip(states, replaced, strict=False):
+            if at > until or record is None or record.ended or record.expires_at < 0:
+                continue
+            if record.expires_at - SKEW <= EPOCH + (until if end >= since else end):
                 return True
-            if live is not None and live.expires_at - SKEW <= EPOCH + at:
-                return True
-            live = record
-        return live is None or live.expires_at - SKEW <= EPOCH + until
+        return False
 
     def state(self, key: str, at: float) -> Record | None:
         state: Record | None = None
@@ -80,17 +86,6 @@ class History:
     def is_live(self, key: str, at: float) -> bool:
         state = self.state(key, at)
         return state is not None and state.is_live(EPOCH + at + SKEW)
-
-    def had_expired(self, key: str, until: float) -> bool:
-        """Whether its time was over at any moment up to then, by the clocks that take it to be latest."""
-        last = 0.0
-        for at, record in self.states.get(key, ()):
-            if at > until:
-                break
-            if 0 < last < EPOCH + at + SKEW:
-                return True
-            last = record.expires_at if record is not None and not record.ended else 0.0
-        return 0 < last < EPOCH + until + SKEW
 
     def is_long_over(self, key: str, at: float) -> bool:
         """Whether it was ended so long ago that nothing is late any more."""

@@ -67,10 +67,13 @@ class _Judge:
                 if not any(a <= left and request.started <= b for a, b in self.world.store_troubles):
                     self._blame("a failing copy fails no request", str(request))
             elif request.status == 409 and not self.world.rolled_back:
-                if not self.truth.was_over(request.key, request.left or 0.0):
+                if not self._may_look_over(request):
                     self._blame("a live session is not refused", str(request))
             elif request.status not in (409, 503):
                 self._blame("no request fails", str(request))
+
+    def _may_look_over(self, request: Request) -> bool:
+        return self.truth.may_look_over(request.key, request.started, request.left or 0.0)
 
     # No revival, no lost update: in the store itself
 
@@ -111,15 +114,11 @@ class _Judge:
                 if request.started >= (earlier.delivered or 0.0) + self.revocation:
                     self._blame("no revival", f"{request}\n    after {earlier}")
             elif not is_start and request.key is not None and not visit.before:
-                if self.truth.had_expired(request.key, request.left or 0.0):
+                if self.truth.may_look_expired(request.key, request.started, request.left or 0.0):
                     continue  # it expires at another moment for a clock that differs
                 shown_over.setdefault((request.device, request.key), request)
             if session is None:
-                if (
-                    is_start
-                    and request.key is not None
-                    and not self.truth.was_over(request.key, request.left or 0.0)
-                ):
+                if is_start and request.key is not None and not self._may_look_over(request):
                     self._blame("a session is not lost", str(request))
                 continue
             bounds = known[request.device, session]
@@ -157,7 +156,7 @@ class _Judge:
                 if (
                     of_its_own
                     or self.truth.is_long_over(request.key, left)
-                    or self.truth.had_expired(request.key, left)
+                    or self.truth.may_look_expired(request.key, request.started, left)
                 ):
                     continue
                 self._blame("a late response does not replace a live session", str(request))
@@ -238,8 +237,8 @@ class _Judge:
                 continue
             earlier = by_number[request.floor_of]
             session = earlier.visit.shown.get("born")
-            if session is None or earlier.planted not in (None, request.key):
-                continue
+            if session is None or (earlier.planted or earlier.key) != request.key:
+                continue  # another identity's floor is none
             seen = request.visit.before
             if seen and (seen.get("born") != session or request.version > earlier.version):
                 continue  # so much was written since the loss that versions tell nothing
@@ -251,9 +250,5 @@ class _Judge:
                 event.kind == "regression" and event.handle == request.key and at >= self.world.rolled_back[0]
                 for at, event in self.world.events
             )
-            if (
-                behind
-                and not said
-                and not (not seen and self.truth.was_over(request.key, request.left or 0.0))
-            ):
+            if behind and not said and (seen or not self._may_look_over(request)):
                 self._blame("loss is noticed", f"{request}\n    whose floor is of {earlier}")

@@ -78,6 +78,18 @@ SCHEDULES = {
         mishap("checkpoint", 0.1),
         mishap("roll back", 0.7),
     )._replace(loses=True),
+    # The same, where all that is written is a new deadline.
+    "a renewal upon what was rolled back": plan(
+        (Step(0, "put", 0, 1.0), Step(0, "read", 0, 2.0, think=0.5), Step(0, "read", 0, 3.0)),
+        mishap("checkpoint", 0.5),
+        mishap("roll back", 2.2),
+    )._replace(loses=True, idle=6.0),
+    # A login sets out from a copy of what the store has lost, and meets the older record in its place.
+    "a login from a copy of what was rolled back": plan(
+        (Step(0, "put", 0, 0.2), Step(0, "read", 0, 4.0), Step(0, "login", 0, 6.0), Step(0, "read", 0, 6.5)),
+        mishap("checkpoint", 0.1),
+        mishap("roll back", 5.0),
+    )._replace(loses=True),
 }
 
 

@@ -58,7 +58,7 @@ class World:
         self.rolled_back: list[float] = []
         self.replica_paused = False
         self._rng = Random(plan.seed ^ 0x5EED)
-        self.backends = Backends(self.loop, self._rng, epoch=EPOCH, max_lag=plan.max_lag, failing=0.0)
+        self.backends = Backends(self.loop, self._rng, max_lag=plan.max_lag, failing=0.0)
         self._jars = {0: Jar(), 1: Jar()}
         self._floors: dict[str, int] = {}
         self._stolen: bytes | None = None

@@ -210,6 +210,24 @@ class TestTimeouts:
             site.commit(session)
         assert dict(site.open(cookie)) == {}
 
+    def test_an_instance_that_froze_in_the_middle_of_a_read_plants_nothing(self, site: Site) -> None:
+        """It thaws long after the deadline that it read, which others may have moved: no other identity is given."""
+        cookie = site.start(n=1)
+        note = site.store._note
+
+        def freeze(command: str) -> None:
+            note(command)
+            site.clock.advance(1801)
+
+        site.store._note = freeze  # type: ignore[method-assign]
+        session = site.open(cookie)
+        site.store._note = note  # type: ignore[method-assign]
+        assert session["n"] == 1
+        session["n"] = 2
+        with pytest.raises(SessionGone):
+            site.commit(session)
+        assert planted(session) is None
+
     def test_an_expired_session_makes_room_for_a_new_one(self, site: Site) -> None:
         """Expired is not ended: the visitor begins anew, under a new identity."""
         cookie = site.start(n=1)

@@ -24,6 +24,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     visit.began = loop.time()
     visit.home = session._reading.home if session._reading else "none"
     visit.before = contents(session)
+    visit.version = session._record.version if session._record else 0
     await asyncio.sleep(step.think)
     match step.kind:
         case "put":

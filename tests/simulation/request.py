@@ -17,6 +17,7 @@ class Visit:
         self.before: dict[str, Any] = {}
         self.shown: dict[str, Any] = {}
         self.home = "none"
+        self.version = 0  # of the record that it was given
 
 
 class Request:
@@ -34,7 +35,7 @@ class Request:
         self.status: int | None = None
         self.left: float | None = None  # when the response left the instance
         self.delivered: float | None = None
-        self.version = 0  # of the record that the response shows
+        self.version = 0  # of the record that the response shows; after a logout, of the one that was ended
         self.planted: str | None = None  # the key of the identity that the response brought
         self.jar_before: str | None = None  # whom the jar named when it was delivered, and whom afterwards
         self.jar_after: str | None = None

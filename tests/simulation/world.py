@@ -160,7 +160,7 @@ class World:
         request.status, headers = messages[0]["status"], messages[0]["headers"]
         request.left = self.loop.time()
         record = scope["session"]._record
-        request.version = record.version if record else 0
+        request.version = record.version if record else request.visit.version
         self.loop.call_later(request.step.down, self._deliver, request, headers, over, context=WIRE.copy())
 
     def _deliver(self, request: Request, headers: Any, over: asyncio.Future[Any]) -> None:

@@ -22,7 +22,7 @@ PROGRAM = """
 import gc, hashlib, json, os, sys, time, tracemalloc
 from holdfast import codec
 from holdfast.copies import pack
-from holdfast.copies.local import LocalCopies
+from holdfast.copies.local import LocalCopies, moment
 from holdfast.record import Record
 
 copies, traced, data = json.loads(sys.argv[1])
@@ -43,19 +43,19 @@ def taken():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-local = LocalCopies(1 << 40, time.time)
-local.put(key(0), record(0), local.now())  # what is loaded on first use is no part of a copy
+local = LocalCopies(1 << 40)
+local.put(key(0), record(0), moment(time.time))  # what is loaded on first use is no part of a copy
 local.drop(key(0))
 if traced:
     tracemalloc.start()
 before, encoded = taken(), 0
 for number in range(1, copies + 1):
-    one, read_at = record(number), local.now()
+    one, read_at = record(number), moment(time.time)
     encoded += len(pack(one, read_at.wall))
     local.put(key(number), one, read_at)
 kept = taken() - before
 for number in range(1, copies + 1):
-    assert local.get(key(number), 3600, local.now()).version == number
+    assert local.get(key(number), 3600, moment(time.time)).version == number
 read = taken() - before
 assert len(local) == copies
 print(json.dumps([encoded / copies, kept / copies, read / copies]))

@@ -161,8 +161,8 @@ class Engine:
         if self._outage == "anonymous":
             session._refusal = error
             session._attach(None, None)
-        elif self._outage == "read_only" and self._homes.local is not None:
-            record = self._homes.local.get(question.key, self._timeouts.absolute, self._homes.local.now())
+        elif self._outage == "read_only":
+            record = self._homes.last_resort(question, self._timeouts.absolute)
             if record is not None and self._timeouts.is_live(record, self._clock()):
                 session._refusal = error
                 session._attach(question.key, record)

@@ -20,7 +20,6 @@ from .record import Record
 
 _VERSION = b"\x01"
 _BODY = struct.Struct(">Q8sdd")
-TAG_BYTES = 8
 
 
 class Floor(NamedTuple):

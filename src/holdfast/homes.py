@@ -57,7 +57,7 @@ class Homes:
                 "of a store, or say in its URL that you accept that (?forgets=accepted)"
             )
         self.store = Guard(store)
-        self.local = LocalCopies(local_bytes, clock) if local_bytes else None
+        self.local = LocalCopies(local_bytes) if local_bytes else None
         self.cache = (
             SharedCache(holder_of(cache), clock=clock, on_event=events.tell) if cache is not None else None
         )
@@ -85,7 +85,6 @@ class Homes:
             feed=self.feed,
             copy_age=copy_age,
             clock=clock,
-            events=events,
         )
         self._colours = self.store.colours & (self.cache.colours if self.cache else self.store.colours)
         if not self._colours:
@@ -118,6 +117,16 @@ class Homes:
     def at_hand(self, question: Question) -> Record | None:
         """See `Ladder.at_hand`."""
         return self._ladder.at_hand(question)
+
+    def last_resort(self, question: Question, max_age: float) -> Record | None:
+        """This instance's copy of whatever age, for while the store is away.
+
+        Not one that is older than what the browser has seen, nor one of a session that is known to have ended.
+        """
+        if self.local is None or self.feed is None or question.key in self.feed:
+            return None
+        record = self.local.get(question.key, max_age, self._now())
+        return record if record is not None and question.admits(record) else None
 
     async def ask(self, question: Question) -> Answer:
         """See `Ladder.ask`."""

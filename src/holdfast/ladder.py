@@ -13,7 +13,6 @@ from . import _colour
 from .copies.cache import SharedCache
 from .copies.local import LocalCopies, Moment, moment
 from .copies.revoked import RevokedFeed
-from .events import Events
 from .floor import Floor
 from .record import Record
 from .stores.guard import Guard
@@ -80,7 +79,6 @@ class Ladder:
         feed: RevokedFeed | None,
         copy_age: float,
         clock: Callable[[], float],
-        events: Events,
     ) -> None:
         self._store = store
         self._local = local
@@ -89,7 +87,6 @@ class Ladder:
         self._feed = feed
         self._copy_age = copy_age
         self._clock = clock
-        self._events = events
 
     def at_hand(self, question: Question) -> Record | None:
         """The answer of this instance's memory, if it may give one: no I/O, so no waiting in any colour."""

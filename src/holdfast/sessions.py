@@ -54,8 +54,9 @@ class Sessions:
     - `insecure_http`: let the cookie travel over plain http, for development only.
     - `transport`: `"cookie"`, or `"header"` for clients that keep no cookies (see `holdfast.headers`).
     - `outage`: when the store cannot be reached, `"refuse"` answers 503 to requests that touch the session;
-      `"read_only"` lets them read this instance's copy, of whatever age, where there is one; `"anonymous"` lets
-      them read an empty one. Writes are refused in each case, and no cookie is deleted.
+      `"read_only"` lets them read this instance's copy, of whatever age, if it is not behind what the browser has
+      seen nor known to have ended; `"anonymous"` lets them read an empty one. Writes are refused in each case,
+      and no cookie is deleted.
     - `clock`: returns seconds since the epoch.
 
     Copies, each safe to lose, and served to a browser only if it is provably new enough for it:

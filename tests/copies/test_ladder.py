@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast import ConfigError, SessionGone, SessionRegression, Sessions, StoreUnavailable
+from holdfast.copies.local import moment
 from holdfast.stores.memory import MemoryStore
 from visitor import Fleet, Visitor
 
@@ -59,9 +60,7 @@ class TestLocalCopies:
         pinned = visitor.begin(0)
         assert pinned["n"] == 2
         del visitor.cookies[PIN]
-        fleet.instances[0]._homes.local.put(
-            session._key, session._record, fleet.instances[0]._homes.local.now()
-        )  # type: ignore[union-attr, arg-type]
+        fleet.instances[0]._homes.local.put(session._key, session._record, moment(fleet.clock))  # type: ignore[union-attr, arg-type]
         assert visitor.see(0) == {"n": 2}
 
     def test_while_pinned_reads_are_strong(self, fleet: Fleet, visitor: Visitor) -> None:
@@ -406,6 +405,34 @@ class TestOutages:
             visitor.see(1)
         assert visitor.cookies == cookies
         assert "store unavailable" in fleet.kinds()
+
+    def test_read_only_shows_nothing_older_than_was_seen_and_nothing_that_is_known_to_have_ended(
+        self,
+    ) -> None:
+        """Promises 3 and 4 hold in an outage too: a copy that is behind the floor, or without one, is not shown."""
+        fleet = Fleet(outage="read_only")
+        visitor, other = fleet.visitor(), fleet.visitor()
+        visitor.put(0, n=1)
+        other.put(0, n=1)
+        visitor.put(1, n=2)  # instance 0 still has the first version
+        ended = dict(other.cookies)
+        other.do(lambda session: session.logout(), 1)
+        fleet.clock.advance(7)
+        third = fleet.visitor()
+        third.put(0, n=3)
+        third.settle()
+        third.see(0)  # served by a copy: instance 0 has read the feed
+        third.see(0)
+        fleet.store.failure = ConnectionError()
+        other.cookies = ended
+        for browser in (visitor, other):
+            with pytest.raises(StoreUnavailable):
+                browser.see(0)
+        without_floor = fleet.visitor()
+        without_floor.cookies = {"__Host-session": third.cookies["__Host-session"]}
+        with pytest.raises(StoreUnavailable):
+            without_floor.see(0)
+        assert third.see(0) == {"n": 3}
 
     def test_read_only_needs_local_copies(self) -> None:
         """Refused at construction."""

@@ -34,22 +34,17 @@ def moment(clock: Callable[[], float]) -> Moment:
 class LocalCopies:
     """The copies, least recently used ones out first when they pass `max_bytes`.
 
-    `clock` is the wall clock, in seconds since the epoch. Safe for threads. After a fork the child begins
+    Safe for threads. After a fork the child begins
     empty: what the parent writes, it would not hear of.
     """
 
-    def __init__(self, max_bytes: int, clock: Callable[[], float]) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._clock = clock
         self._lock = Lock()
         # In the order of use. The times stand in the tuple, not in an object of their own, for their size.
         self._copies: dict[bytes, tuple[bytes, float, float]] = {}
         self._bytes = 0
         self._process = os.getpid()
-
-    def now(self) -> Moment:
-        """To be asked before a read of the store begins: a copy is as old as its read."""
-        return moment(self._clock)
 
     def get(self, key: str, max_age: float, now: Moment) -> Record | None:
         """The copy, unless it is older than `max_age` seconds.
@@ -71,7 +66,10 @@ class LocalCopies:
         return unpack(data)[0]
 
     def put(self, key: str, record: Record, read_at: Moment) -> None:
-        """Keep a copy of a live record that was in the store at `read_at`, unless a newer one is kept already."""
+        """Keep a copy of a live record that was in the store at `read_at`, unless a newer one is kept already.
+
+        `read_at` is when the read began: a copy is as old as that.
+        """
         name = bytes.fromhex(key)
         data = pack(record, read_at.wall)
         copies = self._own()

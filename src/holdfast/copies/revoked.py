@@ -19,7 +19,11 @@ from .local import Moment, moment
 FEED_KEY = "holdfast-revoked"
 
 _FOREVER_SECONDS = 10 * 365 * 86400.0
-_SLACK_SECONDS = 60.0  # for clocks that differ
+_SLACK_SECONDS = 10.0  # for clocks that differ
+
+# The feed is read by every instance all the time, so it is kept short: 64 bits of a key name a session well enough,
+# and if two should ever share them, one is read from the store for a while.
+_NAME_CHARACTERS = 16
 
 
 class RevokedFeed:
@@ -36,7 +40,7 @@ class RevokedFeed:
         self._max_view_age = max_view_age
         self._horizon = horizon
         self._clock = clock
-        self._entries: Mapping[str, bytes] = {}  # when each session ended, by its key
+        self._entries: Mapping[str, bytes] = {}  # when each session ended, by its short name
         self._read_at: Moment | None = None
 
     def is_fresh(self, now: Moment) -> bool:
@@ -48,7 +52,7 @@ class RevokedFeed:
         return 0 <= now.wall - read_at.wall <= limit and now.steady - read_at.steady <= limit
 
     def __contains__(self, key: str) -> bool:
-        return key in self._entries
+        return key[:_NAME_CHARACTERS] in self._entries
 
     async def refresh(self) -> bool:
         """Read the feed again: one command. False if it cannot be read, so that no copy may be served."""
@@ -64,7 +68,7 @@ class RevokedFeed:
     async def tell(self, key: str) -> None:
         """Add a session that has ended: one command. Every instance hears of it with its next refresh."""
         now = self._clock()
-        entry = {key: b"%d" % now}
+        entry = {key[:_NAME_CHARACTERS]: b"%d" % now}
         self._entries = {**self._entries, **entry}
         limit = now - self._horizon - _SLACK_SECONDS
         stale = frozenset(name for name, at in self._entries.items() if int(at) < limit)

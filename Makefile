@@ -3,7 +3,9 @@
 
 SHELL := /bin/bash
 PYTHON_IN_VENV := .venv/bin/python
-SETUP_TEST := tools/setup test redis-server=redis-server memcached=memcached chromium=chromium chromedriver=chromium-driver
+SETUP_TEST := tools/setup test redis-server=redis-server memcached=memcached chromium=chromium chromedriver=chromium-driver \
+	pg_ctlcluster=postgresql pgbouncer=pgbouncer \
+	npm:dynalite=dynalite@4 npm:cosmosdb-server=@vercel/cosmosdb-server@1
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -34,7 +36,8 @@ proof: ## Run the long proofs.
 		[ $$status = 5 ] && echo "There are no proofs to run." || exit $$status; }
 
 bench: ## Measure Holdfast and its peers, side by side.
-	@tools/setup test,bench redis-server=redis-server
+	@tools/setup test,bench redis-server=redis-server pg_ctlcluster=postgresql npm:dynalite=dynalite@4 \
+		npm:cosmosdb-server=@vercel/cosmosdb-server@1
 	@$(PYTHON_IN_VENV) -m bench $(ARGS)
 
 clean: ## Remove everything that the other targets have made.

@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables in Markdown.
 
-python -m bench [imports|codec|requests|copies|hit_rates|memory ...] [--rounds N] [--write]
+python -m bench [imports|codec|requests|stores|scale|faults|copies|hit_rates|memory ...] [--rounds N] [--write]
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ import argparse
 import re
 from pathlib import Path
 
-from . import codec, copies, hit_rates, imports, memory, requests
+from . import codec, copies, faults, hit_rates, imports, memory, requests, scale, stores
 
 REPORTS = {
     "imports": imports.report,
     "codec": codec.report,
     "requests": requests.report,
+    "stores": stores.report,
+    "scale": scale.report,
+    "faults": faults.report,
     "copies": copies.report,
     "hit_rates": hit_rates.report,
     "memory": memory.report,

@@ -11,17 +11,26 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 Call = Callable[[], Awaitable[object]]
+Clock = Callable[[], float]
 Rounds = Mapping[str, Sequence[float]]
 
 
 async def take_turns(subjects: Mapping[str, Call], *, rounds: int, slot: float) -> Rounds:
     """Call each subject for about `slot` seconds in each round; the mean seconds of a call, by round."""
+    return (await take_turns_by(subjects, (time.perf_counter,), rounds=rounds, slot=slot))[0]
+
+
+async def take_turns_by(
+    subjects: Mapping[str, Call], clocks: Sequence[Clock], *, rounds: int, slot: float
+) -> list[Rounds]:
+    """The same by several clocks at once: by `time.process_time` too, say, what the other end does is left out."""
     calls = {name: max(1, round(slot / await warm_up(call, slot))) for name, call in subjects.items()}
-    means: dict[str, list[float]] = {name: [] for name in subjects}
+    means: list[dict[str, list[float]]] = [{name: [] for name in subjects} for _ in clocks]
     for _ in range(rounds):
         for name, call in subjects.items():
-            means[name].append(await mean(call, calls[name]))
-    return means
+            for clock, taken in zip(means, await mean(call, calls[name], clocks), strict=True):
+                clock[name].append(taken)
+    return list(means)
 
 
 async def warm_up(call: Call, seconds: float) -> float:
@@ -33,17 +42,22 @@ async def warm_up(call: Call, seconds: float) -> float:
     return elapsed / done
 
 
-async def mean(call: Call, times: int) -> float:
-    """The mean seconds of one call out of `times`."""
-    start = time.perf_counter()
+async def mean(call: Call, times: int, clocks: Sequence[Clock]) -> list[float]:
+    """The mean seconds of one call out of `times`, by each clock."""
+    starts = [clock() for clock in clocks]
     for _ in range(times):
         await call()
-    return (time.perf_counter() - start) / times
+    return [(clock() - start) / times for clock, start in zip(clocks, starts, strict=True)]
 
 
 def added(rounds: Rounds, subject: str, to: str) -> float:
     """The seconds that `subject` takes longer than `to`: the median of the rounds' differences."""
     return statistics.median(one - other for one, other in zip(rounds[subject], rounds[to], strict=True))
+
+
+def ratio(rounds: Rounds, subject: str, to: str) -> float:
+    """How many times as long as `to` the subject takes: the median of the rounds' ratios."""
+    return statistics.median(one / other for one, other in zip(rounds[subject], rounds[to], strict=True))
 
 
 def added_ratio(rounds: Rounds, subject: str, to: str, unit: str) -> float:

@@ -15,7 +15,8 @@ from starlette.routing import Route
 from asgi_client import Browser
 from holdfast import ConfigError, Keyring, Sessions
 from holdfast.asgi import SessionMiddleware
-from servers import RedisServer, free_port
+from servers.process import free_port
+from servers.redis import RedisServer
 
 KEYS = Keyring.generate()
 

@@ -502,16 +502,36 @@ class TestIdentity:
             if command == "end" and not refused:
                 look()
                 if step == "commit":
-                    raise ConnectionError("killed here")
+                    raise KeyboardInterrupt("killed here")
 
         site.store._note = before_the_tombstone  # type: ignore[method-assign]
         if step == "end":
             assert site.open(site.commit(login)).owner == "user-42"
         else:
-            with pytest.raises(StoreUnavailable):
+            with pytest.raises(KeyboardInterrupt):
                 site.commit(login)
             look()
         assert set(refused) == {None}
+
+    def test_a_rotation_that_is_sealed_reaches_its_browser(self, site: Site) -> None:
+        """Though the store goes away before the tombstone: the old identity is over, so the new one must be told."""
+        old = site.start(cart=["tea"])
+        login = site.open(old)
+        login.login("user-42")
+        note = site.store._note
+
+        def fail_at_the_end(command: str) -> None:
+            note(command)
+            if command == "end":
+                raise ConnectionError("gone away")
+
+        site.store._note = fail_at_the_end  # type: ignore[method-assign]
+        new = site.open(site.commit(login))
+        assert (new.owner, dict(new)) == ("user-42", {"cart": ["tea"]})
+        late = site.open(old)
+        late["cart"] = ["milk"]
+        with pytest.raises(SessionGone):
+            site.commit(late)
 
     def test_logout_ends_the_session_everywhere(self, site: Site) -> None:
         """CVE-2025-46336, connect-redis#328: nothing brings it back."""

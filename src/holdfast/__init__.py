@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .deadline import time_left as time_left
     from .errors import BadToken as BadToken
     from .errors import ConfigError as ConfigError
     from .errors import Conflict as Conflict
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .sessions import SessionInfo as SessionInfo
     from .sessions import Sessions as Sessions
     from .stores import Store as Store
+    from .stores.migrating import Migrating as Migrating
 
 _HOMES = {
     "Sessions": "sessions",
@@ -39,6 +41,8 @@ _HOMES = {
     "Store": "stores",
     "Record": "record",
     "Change": "record",
+    "Migrating": "stores.migrating",
+    "time_left": "deadline",
     "HoldfastError": "errors",
     "ConfigError": "errors",
     "StoreError": "errors",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
+from .deadline import time_left
 from .errors import ConfigError, HoldfastError, ResponseStarted, SessionGone, StoreError
 from .ladder import FRESHNESS, Freshness
 from .reading import Reading
@@ -32,6 +33,10 @@ class SessionMiddleware:
     With `lazy`, a session is left unloaded until `await session.load()`, so that routes which need none cost
     nothing. `freshness` is for requests whose scope says nothing else in `scope["holdfast.freshness"]`. With
     `debug_header`, responses tell in `Holdfast-Explain` which home has answered, and why others have not.
+
+    Calls to the store stop waiting before the platform ends the request: where `scope["aws.context"]` is the context of
+    AWS Lambda (Mangum puts it there), or `scope["holdfast.time_left"]` says how many seconds are left. What a handler
+    asks of stores by itself, and tasks that it begins, are under the same limit.
 
     If the store cannot be reached, requests that touch the session are answered 503 with `Retry-After`; if the
     session has ended under a request that changes it, 409. Raises `ConfigError` for wrong arguments.
@@ -64,6 +69,14 @@ class SessionMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        seconds = _seconds_left(scope)
+        if seconds is None:
+            await self._serve(scope, receive, send)
+        else:
+            with time_left(seconds):
+                await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope["headers"]
         session = scope["session"] = self._sessions.open(_cookie_header(headers), headers)
         if not self._lazy:
@@ -172,6 +185,16 @@ class _Gate:
         status, headers, body = refusal(error)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+
+
+def _seconds_left(scope: Scope) -> float | None:
+    """How long the platform lets the request go on, where it says so."""
+    seconds: float | None = scope.get("holdfast.time_left")
+    remaining = getattr(scope.get("aws.context"), "get_remaining_time_in_millis", None)
+    if remaining is None:
+        return seconds
+    by_lambda: float = remaining() / 1000
+    return by_lambda if seconds is None else min(by_lambda, seconds)
 
 
 def _cookie_header(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

@@ -20,7 +20,7 @@ Kind = Literal[
 ]
 
 # What an operator should look at; the rest is the daily life of sessions.
-_WARNINGS = frozenset({"regression", "store unavailable", "cache bypassed", "old identity used"})
+WARNINGS = frozenset({"regression", "store unavailable", "cache bypassed", "old identity used"})
 
 
 class Event(NamedTuple):
@@ -54,7 +54,7 @@ class Events:
 
 def _log(event: Event) -> None:
     # Logging is slow to load: where nobody has loaded it, nobody reads of sessions' daily life.
-    warns = event.kind in _WARNINGS
+    warns = event.kind in WARNINGS
     if not warns and "logging" not in sys.modules:
         return
     import logging

@@ -94,7 +94,7 @@ class Ladder:
         if local is None or feed is None:
             return None
         now = moment(self._clock)
-        if question.why_strong(now.wall) or not feed.is_fresh(now) or question.key in feed:
+        if question.why_strong(now.wall) or not feed.clears(question.key, now):
             return None
         record = local.get(question.key, self._copy_age, now)
         if record is None or not record.is_live(now.wall) or not question.admits(record):
@@ -162,9 +162,12 @@ class Ladder:
             return "expired or ended, which only the store can confirm"
         if not question.admits(record):
             return "older than what the browser has seen"
-        if self._feed is None or (not self._feed.is_fresh(self._now()) and not await self._feed.refresh()):
+        key, feed = question.key, self._feed
+        if feed is not None and feed.clears(key, self._now()):
+            return None
+        if feed is None or not await feed.refresh(key):
             return "the feed of ended sessions cannot be read"
-        return "revoked" if question.key in self._feed else None
+        return "revoked" if key in feed else None
 
     async def _ask_store(
         self, question: Question, claim: bytes | None, skipped: tuple[tuple[str, str], ...]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-from . import _colour
+from . import _colour, deadline
 from .errors import Conflict, SessionGone, SessionTooLarge, StoreError, StoreThrottled
 from .record import Change, Record
 from .stores.guard import Guard
@@ -74,7 +75,7 @@ async def change(
     on_conflict: Callable[[Record], object],
 ) -> Record:
     """Commit the work to the record, altering anew whatever another writer was faster with."""
-    for attempt in range(_ROUNDS):
+    for attempt in deadline.rounds(_ROUNDS):
         if work.set:
             _check_size(store, _applied(record.values, work))
         wanted = Change(
@@ -93,7 +94,7 @@ async def change(
             on_conflict(record)
             work = work.on(record.values)
             await _give_way(attempt)
-    raise StoreThrottled(f"{_ROUNDS} other changes to this session were faster; nothing was written")
+    raise _overtaken(attempt)
 
 
 async def rotate(
@@ -115,7 +116,7 @@ async def rotate(
     """
     moved = successor._replace(values=_applied(record.values, work))
     await create(store, new_key, moved)
-    for attempt in range(_ROUNDS):
+    for attempt in deadline.rounds(_ROUNDS):
         # The seal is a change with a base, so that it fails if there is something newer. Its expiry is over for
         # every clock, and says when it was: a request that meets the record before the tombstone has taken its
         # place must know that the session lives on (see `ended_at`).
@@ -140,10 +141,19 @@ async def rotate(
                 # comes along.
                 on_fork()
                 moved = await store.commit(new_key, Change(tag=new_tag(), now=now, set=left))
-            await store.end(old_key, tombstone(sealed._replace(expires_at=record.expires_at), now, ROTATED))
+            # The seal is as good as the tombstone for everybody who could be late, while a successor that its browser
+            # does not hear of would be a session lost.
+            with suppress(StoreError):
+                await store.end(
+                    old_key, tombstone(sealed._replace(expires_at=record.expires_at), now, ROTATED)
+                )
             return moved
     await store.end(new_key, tombstone(moved, now))
-    raise StoreThrottled(f"{_ROUNDS} other changes to this session were faster; nothing was written")
+    raise _overtaken(attempt)
+
+
+def _overtaken(attempt: int) -> StoreThrottled:
+    return StoreThrottled(f"{attempt + 1} other changes to this session were faster; nothing was written")
 
 
 def _applied(values: Mapping[str, bytes], work: Work) -> dict[str, bytes]:

@@ -17,7 +17,9 @@ from holdfast.stores.breaker import Breaker
 from holdfast.stores.memcached import MemcachedStore
 from holdfast.stores.memory import MemoryStore
 from holdfast.testing import FakeClock
-from servers import MemcachedServer, RedisServer, Server
+from servers.memcached import MemcachedServer
+from servers.process import Server
+from servers.redis import RedisServer
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import unicodedata
 from holdfast import _colour
 from holdfast.errors import Conflict, SessionGone
 from holdfast.record import Change, Record, apply, judge, merge
+from holdfast.stores import Page
 from holdfast.stores.memory import MemoryStore
 
 
@@ -252,6 +253,56 @@ class SweepDoesNotCount(Faulty):
     async def sweep(self, now: float) -> int:
         await super().sweep(now)
         return 0
+
+
+class ScanSkipsOneBetweenPages(Faulty):
+    async def scan(self, after: str | None, most: int) -> Page:
+        records, following = await super().scan(after, most)
+        if after is not None and len(records) > 1:
+            records.pop(next(iter(records)))
+        return Page(records, following)
+
+
+class ScanEndsEarly(Faulty):
+    async def scan(self, after: str | None, most: int) -> Page:
+        return Page((await super().scan(after, most)).records, None)
+
+
+class ScanMissesWhatChanges(Faulty):
+    async def scan(self, after: str | None, most: int) -> Page:
+        records, following = await super().scan(after, most)
+        return Page({key: record for key, record in records.items() if record.version == 1}, following)
+
+
+class ScanKeepsItsPlaceToItself(Faulty):
+    """A cursor of the connection, say: what it is given to go on from, it has forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cursor = "~"
+
+    async def scan(self, after: str | None, most: int) -> Page:
+        page = await super().scan(None if after is None else self._cursor, most)
+        self._cursor = page.after or "~"
+        return Page(page.records, None if page.after is None else f"cursor {page.after}")
+
+
+class ScanNeverEnds(Faulty):
+    async def scan(self, after: str | None, most: int) -> Page:
+        page = await super().scan(after, most)
+        return Page(page.records, page.after or "0")
+
+
+class ScanPlacesHaveControlCharacters(Faulty):
+    async def scan(self, after: str | None, most: int) -> Page:
+        page = await super().scan(None if after is None else after[1:], most)
+        return Page(page.records, None if page.after is None else "\0" + page.after)
+
+
+class ScanShowsTheEndedAsLive(Faulty):
+    async def scan(self, after: str | None, most: int) -> Page:
+        records, following = await super().scan(after, most)
+        return Page({key: record._replace(ended=False) for key, record in records.items()}, following)
 
 
 class MissingIsNoError(Faulty):

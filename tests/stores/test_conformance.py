@@ -2,71 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-import redis
-import redis.asyncio
+from makers import (
+    Factory,
+    Maker,
+    cosmos,
+    dynamodb,
+    embedded,
+    firestore,
+    memcached,
+    migrating,
+    postgres,
+    redis,
+)
 
-from holdfast.stores import Store, from_url
-from holdfast.stores.redis import RedisStore
+from holdfast.stores import from_url
 from holdfast.testing import CHECKS, Check, conformance
 
-Factory = Callable[[], Store]
-
-
-class OnBlockingClient(RedisStore):
-    """A store on a ready client, which is closed with it."""
-
-    def __init__(self, client: redis.Redis) -> None:
-        super().__init__(client)
-        self._client = client
-
-    async def aclose(self) -> None:
-        self._client.close()
-
-
-class OnAsyncClient(RedisStore):
-    """A store on a ready asyncio client, which is closed with it."""
-
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        super().__init__(client)
-        self._client = client
-
-    async def aclose(self) -> None:
-        await self._client.aclose()
+ENGINES = (embedded, redis, memcached, dynamodb, cosmos, firestore, postgres, migrating)
+BLOCKING: dict[str, Maker] = {row: maker for engine in ENGINES for row, maker in engine.BLOCKING.items()}
+EVERY = BLOCKING | {row: maker for engine in ENGINES for row, maker in engine.AWAITED.items()}
 
 
 @pytest.fixture
-def make_store(request: pytest.FixtureRequest, tmp_path: Path, redis_url: str, memcached_url: str) -> Factory:
+def make_store(request: pytest.FixtureRequest) -> Factory:
     """The factory of the stores that the test's row names."""
-    factories: dict[str, Factory] = {
-        "memory": lambda: from_url("memory://"),
-        "sqlite": lambda: from_url(f"sqlite:///{tmp_path}/sessions.db"),
-        "redis-url": lambda: from_url(f"{redis_url}/0"),
-        "redis-blocking": lambda: OnBlockingClient(redis.Redis.from_url(redis_url)),
-        "redis-blocking-decoding": lambda: OnBlockingClient(
-            redis.Redis.from_url(redis_url, decode_responses=True)
-        ),
-        "redis-blocking-resp3": lambda: OnBlockingClient(redis.Redis.from_url(redis_url, protocol=3)),
-        "memcached": lambda: from_url(memcached_url),
-        "redis-asyncio": lambda: OnAsyncClient(redis.asyncio.Redis.from_url(redis_url)),
-        "redis-asyncio-resp3": lambda: OnAsyncClient(redis.asyncio.Redis.from_url(redis_url, protocol=3)),
-    }
-    return factories[request.param]
-
-
-BLOCKING = [
-    "memory",
-    "sqlite",
-    "redis-url",
-    "redis-blocking",
-    "redis-blocking-decoding",
-    "redis-blocking-resp3",
-    "memcached",
-]
-EVERY = [*BLOCKING, "redis-asyncio", "redis-asyncio-resp3"]
+    return EVERY[request.param](request)
 
 
 @pytest.mark.parametrize("make_store", BLOCKING, indirect=True)

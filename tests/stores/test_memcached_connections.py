@@ -17,7 +17,7 @@ from records import add_one, new_change, new_key, new_record
 from holdfast._colour import run
 from holdfast.errors import SessionGone
 from holdfast.stores.memcached import MemcachedStore
-from servers import MemcachedServer
+from servers.memcached import MemcachedServer
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -16,7 +16,7 @@ from holdfast._colour import run
 from holdfast.errors import ConfigError, SessionTooLarge
 from holdfast.stores import from_url
 from holdfast.stores.memcached import MemcachedStore
-from servers import MemcachedServer
+from servers.memcached import MemcachedServer
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from holdfast._colour import PerLoop, run
 from holdfast.stores.redis import RedisStore
-from servers import RedisServer
+from servers.redis import RedisServer
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -17,7 +17,7 @@ from holdfast.errors import ConfigError
 from holdfast.stores import from_url
 from holdfast.stores.redis import RedisStore
 from holdfast.testing import conformance
-from servers import RedisReplica, RedisServer
+from servers.redis import RedisReplica, RedisServer
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 

@@ -18,7 +18,7 @@ from holdfast.errors import ConfigError, SessionGone
 from holdfast.stores import from_url
 from holdfast.stores import redis as redis_store
 from holdfast.stores.redis import RedisStore
-from servers import RedisServer
+from servers.redis import RedisServer
 
 
 class Monitor:

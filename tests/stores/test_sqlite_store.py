@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from records import add_one, new_change, new_key, new_record
 
+from holdfast import time_left
 from holdfast._colour import run
 from holdfast.errors import Conflict, SessionGone
 from holdfast.stores import _sqlite_file, from_url
@@ -57,6 +58,56 @@ def test_only_a_refused_change_costs_a_second_statement(tmp_path: Path, statemen
     with pytest.raises(SessionGone):
         run(store.commit(new_key(), new_change()))
     assert statements == ["UPDATE", "SELECT"] * 2
+
+
+def test_what_is_remembered_costs_no_more_than_a_look(tmp_path: Path, statements: list[str]) -> None:
+    """A session that was loaded before is one statement to load or change, and two if somebody else has changed it."""
+    store, other, key = SQLiteStore(tmp_path / "s.db"), SQLiteStore(tmp_path / "s.db"), new_key()
+    run(store.create(key, new_record(values={"n": b"0", "m": b"0"})))
+    run(store.load(key))
+    statements.clear()
+    assert run(store.load(key)).version == 1
+    assert run(store.commit(key, new_change(set={"n": b"1"}, unset=frozenset({"m"})))).values == {"n": b"1"}
+    assert run(store.load(key)).version == 2
+    assert statements == ["SELECT", "UPDATE", "SELECT"]
+    run(other.commit(key, new_change(set={"o": b"1"})))
+    statements.clear()
+    assert run(store.commit(key, new_change(set={"n": b"2"}))).values == {"n": b"2", "o": b"1"}
+    run(other.commit(key, new_change(set={"o": b"2"}, owner="ann", expires_at=2e9)))
+    assert run(store.load(key)) == run(other.load(key))
+    assert statements[:2] == ["UPDATE", "UPDATE"]
+    assert statements.count("SELECT") == 3
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_what_has_no_part_in_a_change_is_not_written(tmp_path: Path, loaded: bool) -> None:
+    """A change of values leaves both indexes alone: SQLite would write them anew for a column that is only named."""
+    store, key = SQLiteStore(tmp_path / "s.db"), new_key()
+    for _ in range(200):  # so that each index has pages of its own that a commit could touch
+        run(store.create(new_key(), new_record(owner="x" * 500)))
+    run(store.create(key, new_record(owner="ann")))
+    if loaded:
+        run(store.load(key))
+    log = tmp_path / "s.db-wal"
+    sqlite3.connect(tmp_path / "s.db").execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    run(store.commit(key, new_change(set={"n": b"1"})))
+    pages = (log.stat().st_size - 32) // (4096 + 24)
+    assert pages == 1
+
+
+def test_a_session_that_another_process_ended_is_not_remembered_as_live(tmp_path: Path) -> None:
+    """What one store has loaded is no reason to bring it back after another has ended it, by its very tag too."""
+    store, other, key = SQLiteStore(tmp_path / "s.db"), SQLiteStore(tmp_path / "s.db"), new_key()
+    record = new_record()
+    run(store.create(key, record))
+    run(store.load(key))
+    run(other.end(key, record._replace(values={}, ended=True)))
+    with pytest.raises(SessionGone):
+        run(store.commit(key, new_change(set={"n": b"1"})))
+    run(store.create(other_key := new_key(), record))
+    run(store.load(other_key))
+    run(other.end(other_key, record._replace(values={}, ended=True)))
+    assert run(store.load(other_key)).ended
 
 
 def test_lists_and_sweeps_use_the_indexes(tmp_path: Path) -> None:
@@ -164,3 +215,15 @@ def open_files(directory: Path) -> list[str]:
         except FileNotFoundError:
             continue
     return [target for target in targets if target.startswith(str(directory))]
+
+
+def test_a_call_that_was_shortened_leaves_no_trace(tmp_path: Path) -> None:
+    """The next one on the same connection waits for other writers as long as it should."""
+    store, key = SQLiteStore(tmp_path / "s.db", timeout=1.5), new_key()
+    with time_left(0.5):
+        run(store.create(key, new_record()))
+    (connection,) = (cursor.connection for cursor in store._idle)
+    assert connection.execute("PRAGMA busy_timeout").fetchone() == (1500,)
+    with time_left(0.1), pytest.raises(TimeoutError):
+        run(store.load(key))
+    assert run(store.load(key)) is not None

@@ -20,7 +20,7 @@ from random import Random
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from .. import _colour
+from .. import _colour, deadline
 from ..errors import ConfigError
 from ..record import Record
 from ..stores import Caches, from_url
@@ -33,7 +33,12 @@ _TOMBSTONE_RANK = 2**63 - 1
 
 # For how long a request waits for a cache that was named by a URL and does not answer.
 _TIMEOUT_SECONDS = 0.25
-_TAKE_A_TIMEOUT = frozenset({"redis", "rediss", "memcached"})
+_TAKE_A_TIMEOUT = frozenset(
+    {
+        *("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
+        "memcached",
+    }
+)
 
 # Lives differ by so much in either direction, so that copies made together do not die together.
 _JITTER = 0.1
@@ -146,6 +151,9 @@ class SharedCache:
 
     async def _try(self, key: str, operation: Coroutine[Any, Any, T]) -> T | str:
         """What the operation returns, or why there is nothing."""
+        if deadline.is_over():
+            operation.close()
+            return "no time left"
         node = self._node_of(key)
         breaker = self._breakers.get(node) or self._breakers.setdefault(node, Breaker(self._clock))
         if not breaker.admits():
@@ -157,6 +165,9 @@ class SharedCache:
             else:
                 outcome = await _colour.off_loop(operation)
         except Exception as error:  # noqa: BLE001 - whatever it is, the request goes on without the cache
+            if deadline.is_over():
+                breaker.gave_up()  # this request's time was short, which is no fault of the cache
+                return "no time left"
             if breaker.failed() and self._on_event is not None:
                 self._on_event("cache bypassed", detail=type(error).__name__)
             return "down"

@@ -3,7 +3,8 @@
 The checker and the report read nothing else. An event is a plain dict, so that a history is a file of JSON lines:
 
 - `{"kind": "instance", "t", "instance", "what", "in_flight"}`, with `what` one of start, ready, freeze, thaw,
-  terminate, kill, exit;
+  terminate, kill, exit (which also has "warnings": how often it has logged one, by kind);
+- `{"kind": "server", "t", "server", "what"}`, where a trial also disturbs the servers that a strategy uses;
 - `{"kind": "request", "t0", "t1", "ms", "browser", "tab", "session", "op", "key", "value", "outcome", "status",
   "instance", "user", "values"}`. `t0` is when the request was sent, `t1` when its answer was *delivered* to the
   browser, which may be later than when it arrived; `ms` is the time until it arrived. `session` counts a browser's

@@ -81,6 +81,7 @@ def _holdfast(name: str, url: str, strategy: Strategy) -> App:
         cache=strategy.cache,
         local="64MB" if strategy.local else None,
         copy_age=COPY_AGE_SECONDS,
+        detect_loss=strategy.detect_loss,
     )
     return SessionMiddleware(Shop(name, HoldfastWays()), sessions, debug_header=strategy.copies)
 

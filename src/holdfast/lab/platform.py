@@ -43,7 +43,8 @@ class Platform:
     The load decides how many instances there are, those on their way out included; one missing below
     `min_instances` is replaced at once.
     Each birth, death and disturbance goes to `emit` as {"kind": "instance", "instance", "what", "in_flight"},
-    where `what` is start, ready, freeze, thaw, terminate, kill or exit. `environ` is added to the environment
+    where `what` is start, ready, freeze, thaw, terminate, kill or exit; an exit also has "warnings", how often
+    the instance has logged a warning of each kind. `environ` is added to the environment
     of the instances; without `HOLDFAST_KEYS` in it they share a fresh key.
 
     An instance that ends by itself is an `InstanceFailed`, raised once: when entering, in `churn`, or when
@@ -178,7 +179,7 @@ class Platform:
             self._tell(instance, "ready")
         await instance.ended()
         self._instances.remove(instance)
-        self._tell(instance, "exit")
+        self._tell(instance, "exit", warnings=instance.warnings)
         if not (instance.killed or instance.draining):
             raise InstanceFailed(
                 f"instance {instance.name} of {self._strategy.name!r} ended by itself"
@@ -214,11 +215,10 @@ class Platform:
                 idle = 0.0
                 self.terminate(min(resting, key=lambda instance: instance.in_flight))
 
-    def _tell(self, instance: Instance, what: str) -> None:
+    def _tell(self, instance: Instance, what: str, **more: object) -> None:
         self._changed.set()
-        self._emit(
-            {"kind": "instance", "instance": instance.name, "what": what, "in_flight": instance.in_flight}
-        )
+        event = {"kind": "instance", "instance": instance.name, "what": what, "in_flight": instance.in_flight}
+        self._emit({**event, **more})
 
     # Failures and the way out.
 
@@ -265,6 +265,6 @@ class Platform:
                 task.cancel()
             for instance in self._instances:
                 instance.destroy()
-                self._tell(instance, "exit")
+                self._tell(instance, "exit", warnings={})
             self._instances.clear()
             await asyncio.gather(*tasks, return_exceptions=True)

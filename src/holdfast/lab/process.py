@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import IO
 
+from ..events import WARNINGS
 from .instance import LIFELINE, LISTENER, STRATEGY
 from .strategies import Strategy
 
@@ -89,6 +90,12 @@ class Instance:
     def output(self) -> str:
         """What the process wrote, to standard output and standard error. Known once it has ended."""
         return self._output
+
+    @property
+    def warnings(self) -> dict[str, int]:
+        """How often the process has logged a warning of each kind of Holdfast's events. Known once it has ended."""
+        lines = self._output.splitlines()
+        return {kind: sum(line.startswith(f"{kind} ") for line in lines) for kind in sorted(WARNINGS)}
 
     async def serving(self) -> bool:
         """Wait for the end of the cold start. False if the process died before."""

@@ -22,6 +22,7 @@ class Strategy(NamedTuple):
     `store` is a store's URL, and for "aside" the path of a SQLite file. `cache` is the URL of a cache that all
     instances share. `local` gives "holdfast" copies in each instance too; "aside" without a `cache` always has
     them. `fault` is the name of a fault from `holdfast.lab.faults` to seed into the store of "holdfast".
+    `detect_loss` has "holdfast" notice what its store has lost, without copies too.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Strategy(NamedTuple):
     fault: str | None = None
     cache: str | None = None
     local: bool = False
+    detect_loss: bool = False
 
     @property
     def holdfast(self) -> bool:

@@ -42,6 +42,8 @@ async def trial(
     max_instances: int,
     seed: int,
     browse: bool = False,
+    churn: bool = True,
+    beside: Callable[[History], Coroutine[Any, Any, None]] | None = None,
     history_path: Path | str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Trial:
@@ -50,6 +52,9 @@ async def trial(
     The same seed gives every strategy the same disturbances and the same shoppers; with `browse` these also read a
     lot for a while. `history_path` keeps the events in a file. `progress` is told from time to time how much of
     the churn is over, from 0 to 1.
+
+    Without `churn`, instances are left alone; with as many of them at most as at least, none comes or goes.
+    `beside` is run while the shoppers shop, given the history: for faults of the servers that a strategy uses.
     """
     started = time.monotonic()
     with History(history_path) as history:
@@ -61,7 +66,12 @@ async def trial(
             emit=history.emit,
         )
         async with platform, Crowd(platform.url, users, history, seed=seed, browse=browse) as crowd:
-            await _together(platform.churn(seconds), crowd.shop(seconds), _tell(progress, seconds))
+            work = [crowd.shop(seconds), _tell(progress, seconds)]
+            if churn:
+                work.append(platform.churn(seconds))
+            if beside is not None:
+                work.append(beside(history))
+            await _together(*work)
             await crowd.look_again()
     verdict = check(history.events, ends_within=ENDS_WITHIN if strategy.copies else 0.0)
     return Trial(
@@ -81,6 +91,7 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
     Latencies are in milliseconds until an acknowledgement arrived, None if none did. `homes`, of strategies with
     copies only, counts the answered requests that had a session by the home that it was read from, and
     `late_ends` the ended sessions that old cookies still opened within the time that an end may take to arrive.
+    `losses_noticed`, of strategies that detect losses only, is how often instances have warned of one.
     """
     events = list(events)
     requests = [event for event in events if event["kind"] == "request"]
@@ -103,6 +114,9 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
         asked = Counter(event["home"] for event in requests if event.get("home") in HOMES)
         row["homes"] = {home: asked[home] for home in HOMES}
         row["late_ends"] = verdict.late_ends
+    if strategy.detect_loss:
+        warnings = (event["warnings"] for event in events if "warnings" in event)
+        row["losses_noticed"] = sum(counts.get("regression", 0) for counts in warnings)
     return row
 
 

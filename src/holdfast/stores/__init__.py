@@ -7,7 +7,7 @@ A new store is one file here and one row in `KNOWN`; `holdfast.testing.conforman
 from __future__ import annotations
 
 from importlib import import_module
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from ..errors import ConfigError
@@ -17,14 +17,16 @@ from ..record import Change, Record
 class Store(Protocol):
     """A durable home of records. Every method is atomic and safe to repeat.
 
-    Methods raise their client's own errors; `Sessions` wraps them. A store may tell more about itself
-    with these attributes, each optional:
+    Methods raise their client's own errors; `Sessions` wraps them. Every call ends within the store's time limit
+    (2 seconds, if nothing else is set) or `deadline.limit` of it, with a TimeoutError or its client's like of it.
+    A store may tell more about itself with these attributes, each optional:
 
     - `colours`, a frozenset of "sync" and "async" (both, if it is missing): "sync" says that the methods
       never suspend when driven by hand; "async" that they never block an event loop.
     - `unavailable` and `throttled`, tuples of exception types that mean `StoreUnavailable` and
       `StoreThrottled`; any other error is a `StoreError`.
     - `max_bytes`, the largest record it takes, names and values together.
+    - `writes_per_second`, how many changes of one record it takes in the long run, where that is few.
     - `aclose()`, a coroutine that lets go of its connections.
     """
 
@@ -109,6 +111,61 @@ class Caches(Protocol):
         ...
 
 
+class Page(NamedTuple):
+    """Some records by key; `after` is where to go on, None when there are no more."""
+
+    records: dict[str, Record]
+    after: str | None
+
+
+@runtime_checkable
+class Scans(Protocol):
+    """A store that can be read from one end to the other, which moving to another store takes."""
+
+    async def scan(self, after: str | None, most: int) -> Page:
+        """About `most` of the records, from the beginning (None) or from where another page has ended.
+
+        Going on until `after` is None meets every record that is there all the while, at least once; ended and
+        expired ones, and those that come and go meanwhile, may be among them or not. A place to go on from stays
+        good for days, and for other instances; `after` is text without control characters.
+        """
+        ...
+
+    async def count(self) -> int:
+        """About how many records there are, from what the engine knows cheaply: for showing progress."""
+        ...
+
+
+class Part(NamedTuple):
+    """One thing that a store needs of its engine: a table, an index, a setting.
+
+    `state` is "there", "missing", "made" (it was missing until now) or "wrong"; `detail` says what it should be.
+    """
+
+    name: str
+    state: Literal["there", "missing", "made", "wrong"]
+    detail: str = ""
+
+
+@runtime_checkable
+class Provisions(Protocol):
+    """A store that can create and check what it needs: its table, container, collection, schema, settings."""
+
+    async def provision(self, *, create: bool) -> list[Part]:
+        """What the store needs, each with its state; with `create` what is missing is made first.
+
+        What is there is never changed or removed, however wrong: that is for people. Raises its client's errors.
+        """
+        ...
+
+    def as_code(self, form: str) -> str:
+        """The same as code for `form`, with the least rights that an application needs at run time.
+
+        Creating tables is not among these. Raises `ConfigError`, naming the forms that there are, for any other.
+        """
+        ...
+
+
 class Known(NamedTuple):
     """Where a URL scheme's store is, and which extra brings its client (None: it needs none)."""
 
@@ -121,7 +178,15 @@ KNOWN = {
     "sqlite": Known("holdfast.stores.sqlite:SQLiteStore"),
     "redis": Known("holdfast.stores.redis:RedisStore", "redis"),
     "rediss": Known("holdfast.stores.redis:RedisStore", "redis"),
+    "redis+cluster": Known("holdfast.stores.redis:RedisStore", "redis"),
+    "rediss+cluster": Known("holdfast.stores.redis:RedisStore", "redis"),
+    "redis+sentinel": Known("holdfast.stores.redis:RedisStore", "redis"),
+    "rediss+sentinel": Known("holdfast.stores.redis:RedisStore", "redis"),
     "memcached": Known("holdfast.stores.memcached:MemcachedStore", "memcached"),
+    "postgresql": Known("holdfast.stores.postgres:PostgresStore", "postgres"),
+    "dynamodb": Known("holdfast.stores.dynamodb:DynamoDBStore", "dynamodb"),
+    "cosmos": Known("holdfast.stores.cosmos:CosmosStore", "cosmos"),
+    "firestore": Known("holdfast.stores.firestore:FirestoreStore", "firestore"),
 }
 
 

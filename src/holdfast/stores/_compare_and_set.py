@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from .. import _colour
+from .. import _colour, deadline
 from ..errors import StoreThrottled
 
 T = TypeVar("T")
@@ -20,9 +20,10 @@ _LONGEST_PAUSE_SECONDS = 0.02
 async def settle(attempt: Callable[[], Coroutine[Any, Any, T | None]]) -> T:
     """What the attempt returns; it is tried again while that is None: somebody else was faster.
 
-    Raises `StoreThrottled` after 64 rounds, and whatever the attempt raises.
+    Raises `StoreThrottled` after 64 rounds, or 5 seconds, or when the platform is about to end the request; and
+    whatever the attempt raises.
     """
-    for turn in range(_ROUNDS):
+    for turn in deadline.rounds(_ROUNDS):
         outcome = await attempt()
         if outcome is not None:
             return outcome

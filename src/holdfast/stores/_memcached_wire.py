@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, cast
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnknownError
 
-from .. import _colour
+from .. import _colour, deadline
 from ._loop_pool import LoopPool
 
 _ANSWERS = frozenset({b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND"})
@@ -52,7 +52,7 @@ class Node:
             with self._blocking.client() as client:
                 return {key: Item(*pair) for key, pair in client.gets_many(list(keys)).items()}
         found: dict[bytes, Item] = {}
-        async with asyncio.timeout(self._timeout), _Exchange(self._loops.get()) as connection:
+        async with asyncio.timeout(deadline.limit(self._timeout)), _Exchange(self._loops.get()) as connection:
             await connection.send(b"gets %b\r\n" % b" ".join(keys))
             while (line := await connection.line()) != b"END":
                 kind, key, _flags, size, token = line.split()
@@ -74,7 +74,10 @@ class Node:
                 arguments = (data, token) if verb == "cas" else (data,)
                 stored = bool(getattr(client, verb)(key, *arguments, expire, noreply=False))
         else:
-            async with asyncio.timeout(self._timeout), _Exchange(self._loops.get()) as connection:
+            async with (
+                asyncio.timeout(deadline.limit(self._timeout)),
+                _Exchange(self._loops.get()) as connection,
+            ):
                 head = b"%b %b 0 %d %d %b" % (verb.encode(), key, expire, len(data), token)
                 await connection.send(b"%b\r\n%b\r\n" % (head.rstrip(), data))
                 answer = await connection.line()
@@ -100,9 +103,8 @@ class _Blocking:
     """Connections for sync callers: as many as threads use it at once, and none that a parent process has opened."""
 
     def __init__(self, host: str, port: int, timeout: float) -> None:
-        self._make: Callable[[], Any] = partial(
-            Client, (host, port), connect_timeout=timeout / 2, timeout=timeout / 2, no_delay=True
-        )
+        self._half = timeout / 2
+        self._make: Callable[[], Any] = partial(Client, (host, port), no_delay=True)
         self._idle: list[Any] = []
         self._process = os.getpid()
 
@@ -116,6 +118,10 @@ class _Blocking:
             client = self._make()
         if client.sock is not None and _readable(client.sock):
             client.close()  # nothing was asked, so it can only be the connection's end
+        half = deadline.limit(2 * self._half) / 2
+        client.connect_timeout = client.timeout = half
+        if client.sock is not None:
+            client.sock.settimeout(half)
         try:
             yield client
         except BaseException:

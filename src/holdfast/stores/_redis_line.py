@@ -22,17 +22,16 @@ from ._loop_pool import LoopPool
 class LinePool(LoopPool):
     """At most `size` lines, the latest used first.
 
-    An exchange has `timeout` seconds in all: to wait for a line, to connect it, and for the answers.
+    An exchange has its seconds in all: to wait for a line, to connect it, and for the answers.
     """
 
-    def __init__(self, make: Callable[[], redis.asyncio.Connection], size: int, timeout: float) -> None:
+    def __init__(self, make: Callable[[], redis.asyncio.Connection], size: int) -> None:
         super().__init__(lambda: Line(make()), size, (OSError, redis.RedisError))
-        self._timeout = timeout
         self._loop = asyncio.get_running_loop()
 
-    async def ask(self, packed: bytes, answers: int) -> list[Any]:
+    async def ask(self, packed: bytes, answers: int, seconds: float) -> list[Any]:
         """Send packed commands together and return their answers, or raise the first error among them."""
-        deadline = self._loop.time() + self._timeout
+        deadline = self._loop.time() + seconds
         try:
             if self._idle and not self._turns.locked() and self._idle[-1].is_ready():
                 await self._turns.acquire()  # does not wait: to limit its time would cost more than to send
@@ -49,7 +48,7 @@ class LinePool(LoopPool):
             finally:
                 await self.release(line)
         except TimeoutError as error:
-            raise redis.TimeoutError(f"no answer from Redis within {self._timeout} seconds") from error
+            raise redis.TimeoutError(f"no answer from Redis within {seconds:.4g} seconds") from error
 
 
 class Line:

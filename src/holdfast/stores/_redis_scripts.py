@@ -4,8 +4,8 @@
 keys by expiry. The fields of a hash are v version, t tag, c created_at, x expires_at, o owner (if it has one),
 e (if it has ended) and `=name` for each value. Times are decimal text that Python reads back exactly.
 
-A script is given the session's hash as its only key, and derives the owner's set from what is stored: the same
-Redis holds both.
+A script is given the session's hash as its only key, and derives the owner's set from what is stored, if the same
+Redis holds both. In a cluster it does not touch the set, and there is ENTER for it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Script(NamedTuple):
         return cls(whole, hashlib.sha1(whole, usedforsecurity=False).hexdigest().encode())
 
 
-# ARGV[1] is the prefix, ARGV[2] the expiry before which the entries of an owner are dead, ARGV[3] for how many
+# ARGV[1] is the prefix, ARGV[2] the expiry before which the entries of an owner are dead (empty: the set is not to be
+# touched), ARGV[3] for how many
 # milliseconds the hash is to be kept. No script defines a function: to make one takes as long as a command.
 _BEGIN = """
 local call, hash, prefix, dead, life = redis.call, KEYS[1], ARGV[1], ARGV[2], ARGV[3]
@@ -42,6 +43,7 @@ end
 
 # Brings the owner's set in line with the hash. held is the owner before, false if there was none.
 _LIST = """
+if dead ~= '' then
 local owner, expires_at, ended = unpack(call('HMGET', hash, 'o', 'x', 'e'))
 local session = string.sub(hash, #prefix + 3)
 if ended then
@@ -58,6 +60,7 @@ if owner then
     call('PEXPIRE', set, left)
   end
 end
+end
 """
 
 
@@ -73,13 +76,24 @@ call('PEXPIRE', hash, life)
 return 1
 """)
 
-# ARGV from 4 on: the fields.
+# ARGV from 4 on: the fields. Returns the owner before, if there was one.
 END = Script.of(f"""{_BEGIN}
 local first, last, held = 4, #ARGV, call('HGET', hash, 'o')
 call('DEL', hash)
 {_SET_FIELDS}
 call('PEXPIRE', hash, life)
 {_LIST}
+return held or 1
+""")
+
+# Enters a session into an owner's set, KEYS[1], or lets its entry live longer. ARGV: the expiry before which entries
+# are dead, the session's expiry, its key, for how many milliseconds it is kept.
+ENTER = Script.of("""
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. ARGV[1])
+redis.call('ZADD', KEYS[1], 'GT', ARGV[2], ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
 return 1
 """)
 
@@ -123,8 +137,6 @@ call('HINCRBY', hash, 'v', 1)
 if life ~= '' then
   call('PEXPIRE', hash, life)
 end
-if dead ~= '' then
 {_LIST}
-end
 return {{1, call('HGETALL', hash)}}
 """)

@@ -7,6 +7,8 @@ since.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Any
 
 import hiredis
@@ -16,7 +18,7 @@ import redis.asyncio
 from .. import _colour
 from ..errors import ConfigError
 from ._redis_line import LinePool
-from ._redis_url import Settings
+from ._redis_url import Settings, seconds_left
 
 Command = tuple[bytes, ...]
 
@@ -24,10 +26,11 @@ Command = tuple[bytes, ...]
 class Wire:
     """The way to one Redis: for sync callers, for async ones, or for both.
 
-    `colours` says for whom. Every call raises redis-py's own errors.
+    `colours` says for whom. Every call raises redis-py's own errors, and takes no longer than `timeout` seconds
+    (with settings: theirs), less if the request ends sooner.
     """
 
-    def __init__(self, client: redis.Redis | redis.asyncio.Redis | Settings) -> None:
+    def __init__(self, client: redis.Redis | redis.asyncio.Redis | Settings, timeout: float = 2.0) -> None:
         """Over a ready client's connections, or over connections of its own, as the settings say.
 
         Raises `ConfigError` for a client of another kind.
@@ -35,8 +38,10 @@ class Wire:
         self._blocking: Any = None
         self._awaited: Any = None
         self._loops: _colour.PerLoop[LinePool] | None = None
+        self._timeout = timeout
         if isinstance(client, Settings):
             self.colours = frozenset({"sync", "async"})
+            self._timeout = client.timeout
             self._blocking = client.blocking_pool()
             self._loops = _colour.PerLoop(client.loop_pool, LinePool.abandon)
         elif isinstance(client, redis.Redis):
@@ -52,11 +57,12 @@ class Wire:
     async def ask(self, *commands: Command) -> list[Any]:
         """Send the commands together and return their answers, or raise the first error among them."""
         packed = b"".join([_packed(command) for command in commands])
+        seconds = seconds_left(self._timeout)
         if "async" not in self.colours or (_colour.by_hand() and self._blocking is not None):
-            return _ask(self._blocking, packed, len(commands))
+            return _ask(self._blocking, packed, len(commands), seconds)
         if self._loops is not None:
-            return await self._loops.get().ask(packed, len(commands))
-        return await _ask_awaited(self._awaited, packed, len(commands))
+            return await self._loops.get().ask(packed, len(commands), seconds)
+        return await _ask_awaited(self._awaited, packed, len(commands), seconds)
 
     async def aclose(self) -> None:
         """Close connections of its own: the running loop's, if it is awaited, and those for sync callers."""
@@ -70,9 +76,15 @@ class Wire:
             self._blocking.disconnect(inuse_connections=False)
 
 
-def _ask(pool: Any, packed: bytes, answers: int) -> list[Any]:
+def _ask(pool: Any, packed: bytes, answers: int, seconds: float) -> list[Any]:
+    ends_at = time.monotonic() + seconds
     connection = pool.get_connection()
+    sock = connection._sock
+    usual = sock.gettimeout()
     try:
+        left = max(ends_at - time.monotonic(), 0.001)
+        if usual is None or left < usual:
+            sock.settimeout(left)
         connection.send_packed_command([packed])
         return [connection.read_response(disable_decoding=True) for _ in range(answers)]
     except BaseException:
@@ -80,19 +92,22 @@ def _ask(pool: Any, packed: bytes, answers: int) -> list[Any]:
         connection.disconnect()
         raise
     finally:
+        if connection._sock is sock:
+            sock.settimeout(usual)
         pool.release(connection)
 
 
-async def _ask_awaited(pool: Any, packed: bytes, answers: int) -> list[Any]:
-    connection = await pool.get_connection()
-    try:
-        await connection.send_packed_command([packed])
-        return [await connection.read_response(disable_decoding=True) for _ in range(answers)]
-    except BaseException:
-        await connection.disconnect(nowait=True)
-        raise
-    finally:
-        await pool.release(connection)
+async def _ask_awaited(pool: Any, packed: bytes, answers: int, seconds: float) -> list[Any]:
+    async with asyncio.timeout(seconds):
+        connection = await pool.get_connection()
+        try:
+            await connection.send_packed_command([packed])
+            return [await connection.read_response(disable_decoding=True) for _ in range(answers)]
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
 
 
 def _packed(command: Command) -> bytes:

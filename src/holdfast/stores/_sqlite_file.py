@@ -11,9 +11,10 @@ from ..errors import ConfigError
 
 # Whose file it is (b"Hold") and what its tables look like: PRAGMA application_id and PRAGMA user_version.
 _APPLICATION, _SCHEMA = 0x486F6C64, 1
+MARKS = {"application_id": _APPLICATION, "user_version": _SCHEMA}
 
-_TABLES = (
-    """CREATE TABLE sessions (
+TABLES = {
+    "table sessions": """CREATE TABLE sessions (
         key TEXT PRIMARY KEY NOT NULL,
         version INTEGER NOT NULL,
         tag BLOB NOT NULL,
@@ -23,9 +24,9 @@ _TABLES = (
         expires_at REAL NOT NULL,
         ended INTEGER NOT NULL
     )""",
-    "CREATE INDEX sessions_expires_at ON sessions (expires_at)",
-    "CREATE INDEX sessions_owner ON sessions (owner) WHERE owner IS NOT NULL",
-)
+    "index sessions_expires_at": "CREATE INDEX sessions_expires_at ON sessions (expires_at)",
+    "index sessions_owner": "CREATE INDEX sessions_owner ON sessions (owner) WHERE owner IS NOT NULL",
+}
 
 _REMEDIES = {
     sqlite3.SQLITE_NOTADB: "give Holdfast a file of its own",
@@ -80,24 +81,35 @@ def prepare(path: Path, timeout: float) -> None:
 def _recognise(connection: sqlite3.Connection, path: Path) -> None:
     """Make the tables in an empty database; refuse one that is not Holdfast's, or not of this version."""
     connection.execute("BEGIN IMMEDIATE")
-    marks = tuple(
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
-    )
+    marks = marks_of(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if marks == (0, 0) and tables == 0:
-        for statement in _TABLES:
+        for statement in TABLES.values():
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-    elif marks[0] != _APPLICATION:
-        raise ConfigError(f"{path} is the database of another application: give Holdfast a file of its own")
-    elif marks[1] != _SCHEMA:
-        raise ConfigError(
-            f"{path} has tables of version {marks[1]}, this Holdfast knows version {_SCHEMA}: use the release of "
-            "Holdfast that made it, or move it away to begin anew"
-        )
+    elif (stranger := objection(marks)) is not None:
+        raise ConfigError(f"{path} {stranger}")
     # Even where it changes nothing, this fails if the file cannot be written.
     connection.execute(f"PRAGMA user_version = {_SCHEMA}")
     connection.execute("COMMIT")
+
+
+def marks_of(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Whose database it is, and of which version; zeros for an empty one."""
+    application, schema = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in MARKS)
+    return application, schema
+
+
+def objection(marks: tuple[int, int]) -> str | None:
+    """Why a database with these marks cannot be used, as the rest of a sentence; None if it can."""
+    if marks[0] != _APPLICATION:
+        return "is the database of another application: give Holdfast a file of its own"
+    if marks[1] != _SCHEMA:
+        return (
+            f"has tables of version {marks[1]}, this Holdfast knows version {_SCHEMA}: use the release of "
+            "Holdfast that made it, or move it away to begin anew"
+        )
+    return None
 
 
 def keep_log(connection: sqlite3.Connection, path: Path, timeout: float) -> None:

@@ -7,13 +7,17 @@ from typing import Any, TypeVar
 
 from ..errors import ConfigError, HoldfastError, StoreError, StoreThrottled, StoreUnavailable
 from ..record import Change, Record
-from . import Owned, Store, Sweeps
+from . import Owned, Part, Provisions, Store, Sweeps
 
 T = TypeVar("T")
 
 
 class Guard:
-    """A store whose errors are Holdfast's."""
+    """A store whose errors are Holdfast's.
+
+    It sets no time limit: every store has its own, by contract, and one around it would cost a tenth of a call to Redis
+    (asyncio.timeout: 8 µs), and leave clients behind that were cancelled in the middle of an answer.
+    """
 
     def __init__(self, store: Store) -> None:
         for method in ("create", "load", "commit", "end"):
@@ -22,6 +26,7 @@ class Guard:
         self.store = store
         self.name = type(store).__name__
         self.max_bytes: int | None = getattr(store, "max_bytes", None)
+        self.writes_per_second: float | None = getattr(store, "writes_per_second", None)
         self.colours: frozenset[str] = getattr(store, "colours", frozenset({"sync", "async"}))
         self._unavailable: tuple[type[BaseException], ...] = (
             OSError,
@@ -49,6 +54,14 @@ class Guard:
 
     async def sweep(self, now: float) -> int:
         return await self._call(self.store.sweep(now)) if isinstance(self.store, Sweeps) else 0
+
+    async def provision(self, *, create: bool) -> list[Part]:
+        """See `Provisions`; nothing, where the store needs nothing."""
+        return (
+            await self._call(self.store.provision(create=create))
+            if isinstance(self.store, Provisions)
+            else []
+        )
 
     async def aclose(self) -> None:
         if (close := getattr(self.store, "aclose", None)) is not None:

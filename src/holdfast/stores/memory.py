@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, nsmallest
 from threading import Lock
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from ..errors import ConfigError
 from ..record import Change, Record, apply, judge
+from . import Page
 
 # A record stays for so long after it has expired, for requests whose clock is behind.
 _MARGIN_SECONDS = 60.0
@@ -88,6 +89,16 @@ class MemoryStore:
             self._queue = [(at, key) for key, at in self._forgettable_at.items()]
             heapify(self._queue)
             return len(expired)
+
+    async def scan(self, after: str | None, most: int) -> Page:
+        last = None if after is None else unquote(after)
+        with self._lock:
+            keys = nsmallest(most, (key for key in self._records if last is None or key > last))
+            records = {key: self._records[key] for key in keys}
+        return Page(records, quote(keys[-1], safe="") if len(keys) == most else None)
+
+    async def count(self) -> int:
+        return len(self._records)
 
     async def get_copy(self, key: str) -> bytes | None:
         place = self._place(key)

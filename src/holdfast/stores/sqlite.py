@@ -1,7 +1,7 @@
 """Sessions in one SQLite file: durable, shared by the threads and processes of one machine, nothing to install.
 
-Loading, creating, changing and ending are one statement each. Needs SQLite 3.35 and a local disk: SQLite's
-write-ahead log does not work over a network file system.
+Loading, creating, changing and ending are one statement each, or two where somebody else has changed the session
+meanwhile. Needs SQLite 3.35 and a local disk: its write-ahead log does not work over a network file system.
 """
 
 from __future__ import annotations
@@ -11,25 +11,40 @@ import sqlite3
 import weakref
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+from .. import deadline
 from ..codec import pack_values, unpack_values
 from ..errors import ConfigError
-from ..record import Change, Record, judge
-from . import _sqlite_file
+from ..record import Change, Record, apply, judge
+from . import Page, Part, _sqlite_file
 from ._options import options, positive
+from ._recent import Recent, is_applicable
+
+Row = tuple[Any, ...]
 
 _LOAD = "SELECT * FROM sessions WHERE key = ?"
+_LIVE_TAG = "SELECT tag FROM sessions WHERE key = ? AND NOT ended"
 _CREATE = "INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING"
-_COMMIT = """
-UPDATE sessions SET
-    version = version + 1, tag = :tag, data = holdfast_merge(data, :set, :unset),
-    owner = coalesce(:owner, owner), expires_at = coalesce(:expires_at, expires_at)
+# A column that is named is written to its index anew, even if it stays what it was: so none is that need not be.
+_COMMIT = {
+    (with_owner, with_expiry): f"""
+UPDATE sessions SET version = version + 1, tag = :tag, data = holdfast_merge(data, :set, :unset)
+    {", owner = :owner" if with_owner else ""} {", expires_at = :expires_at" if with_expiry else ""}
 WHERE key = :key AND NOT ended AND expires_at > :now AND tag <> :tag AND (:base IS NULL OR version = :base)
-RETURNING *"""
+RETURNING *"""  # noqa: S608 - put together from what stands here
+    for with_owner in (True, False)
+    for with_expiry in (True, False)
+}
+# For a change of values to a record that is still the one remembered, by its tag.
+_COMMIT_KNOWN = "UPDATE sessions SET version = ?, tag = ?, data = ? WHERE key = ? AND tag = ? AND NOT ended"
 _END = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _OF = "SELECT * FROM sessions WHERE owner = ? AND NOT ended"
 _SWEEP = "DELETE FROM sessions WHERE key IN (SELECT key FROM sessions WHERE expires_at < ? LIMIT ?)"
+
+_SCAN = "SELECT * FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
+_SCAN_FROM_THE_BEGINNING = "SELECT * FROM sessions WHERE ? IS NULL ORDER BY key LIMIT ?"
+_COUNT = "SELECT count(*) FROM sessions"
 
 # A sweep goes in steps, so that no other writer waits for long.
 _SWEEP_STEP = 1000
@@ -62,8 +77,9 @@ class SQLiteStore:
             raise ConfigError(f"synchronous={synchronous!r}: write FULL, NORMAL or EXTRA")
         # Absolute, so that it stays the same file when the process changes its working directory.
         self._path = Path(path).absolute()
-        self._idle: list[sqlite3.Connection] = []
-        self._inherited: list[sqlite3.Connection] = []
+        self._idle: list[sqlite3.Cursor] = []
+        self._inherited: list[sqlite3.Cursor] = []
+        self._recent = Recent()
         self._pid = os.getpid()
         _sqlite_file.prepare(self._path, self._timeout)
         _stores.add(self)
@@ -87,10 +103,19 @@ class SQLiteStore:
         return inserted == 1
 
     async def load(self, key: str, *, weak: bool = False) -> Record | None:
+        known = self._recent.get(key)
+        # A tag names a change, and so what the record was after it. To fetch all of what is known already would
+        # cost more than to ask a second time for what is not.
+        if known is not None and self._execute(_LIVE_TAG, (key,))[0] == [(known.tag,)]:
+            return known
         rows, _ = self._execute(_LOAD, (key,))
-        return _record(rows[0]) if rows else None
+        return self._recent.put(key, _record(rows[0])) if rows else None
 
     async def commit(self, key: str, change: Change) -> Record:
+        known = self._recent.get(key)
+        if known is not None and (changed := self._commit_known(key, known, change)) is not None:
+            return changed
+        statement = _COMMIT[change.owner is not None, change.expires_at is not None]
         parameters = {
             "key": key,
             "tag": change.tag,
@@ -101,17 +126,29 @@ class SQLiteStore:
             "set": pack_values(dict(change.set)) if change.set else None,
             "unset": pack_values(dict.fromkeys(change.unset, b"")) if change.unset else None,
         }
-        for _ in range(_ROUNDS):
-            rows, _ = self._execute(_COMMIT, parameters)
+        for _ in deadline.rounds(_ROUNDS):
+            rows, _ = self._execute(statement, parameters)
             if rows:
-                return _record(rows[0])
+                return self._recent.put(key, _record(rows[0]))
             # Only what was refused costs a second statement, which is to say why.
             applied = judge(await self.load(key), change)
             if applied is not None:
                 return applied
         raise sqlite3.OperationalError(f"the record was replaced {_ROUNDS} times while it was to be changed")
 
+    def _commit_known(self, key: str, known: Record, change: Change) -> Record | None:
+        """The record that follows the known one, if that is what is stored and only values change; else None."""
+        if change.owner is not None or change.expires_at is not None or not is_applicable(change, known):
+            return None
+        changed = apply(known, change)
+        parameters = (changed.version, changed.tag, pack_values(dict(changed.values)))
+        _, count = self._execute(_COMMIT_KNOWN, (*parameters, key, known.tag))
+        if count != 1:
+            return None
+        return self._recent.put(key, changed)
+
     async def end(self, key: str, tombstone: Record) -> None:
+        self._recent.forget(key)
         self._execute(_END, _row(key, tombstone))
 
     async def of(self, owner: str) -> dict[str, Record]:
@@ -126,6 +163,28 @@ class SQLiteStore:
             if step < _SWEEP_STEP:
                 return deleted
 
+    async def scan(self, after: str | None, most: int) -> Page:
+        statement = _SCAN_FROM_THE_BEGINNING if after is None else _SCAN
+        rows, _ = self._execute(statement, (None if after is None else unquote(after), most))
+        return Page(
+            {row[0]: _record(row) for row in rows},
+            quote(rows[-1][0], safe="") if len(rows) == most else None,
+        )
+
+    async def count(self) -> int:
+        rows, _ = self._execute(_COUNT, ())
+        return int(rows[0][0])
+
+    async def provision(self, *, create: bool) -> list[Part]:
+        from ..provision import sqlite as parts
+
+        return parts.provision(self._path, self._timeout, create=create)
+
+    def as_code(self, form: str) -> str:
+        from ..provision import sqlite as parts
+
+        return parts.as_code(form)
+
     async def aclose(self) -> None:
         """Close the connections that are not in use. A later call opens new ones."""
         self.close()
@@ -133,24 +192,30 @@ class SQLiteStore:
     def close(self) -> None:
         """The same as `aclose`, for sync callers."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop().connection.close()
 
-    def _execute(self, statement: str, parameters: dict[str, Any] | tuple[Any, ...]) -> tuple[list[Any], int]:
+    def _execute(self, statement: str, parameters: dict[str, Any] | tuple[Any, ...]) -> tuple[list[Row], int]:
         """The rows that the statement returns, and how many it changed. It is committed when this returns."""
-        connection = self._take()
+        wait = deadline.limit(self._timeout)
+        cursor = self._take(wait)
         try:
-            cursor = connection.execute(statement, parameters)
+            if wait < self._timeout:
+                _wait_at_most(cursor, wait)
+            cursor.execute(statement, parameters)
             result = cursor.fetchall(), cursor.rowcount
+            if wait < self._timeout:
+                _wait_at_most(cursor, self._timeout)
         except BaseException:
-            connection.close()
+            cursor.connection.close()
             raise
         if len(self._idle) < _MAX_IDLE_CONNECTIONS:
-            self._idle.append(connection)
+            self._idle.append(cursor)
         else:
-            connection.close()
+            cursor.connection.close()
         return result
 
-    def _take(self) -> sqlite3.Connection:
+    def _take(self, wait: float) -> sqlite3.Cursor:
+        """The cursor of a connection that nobody else uses."""
         if self._pid != os.getpid():
             # Connections of the parent must be neither used nor closed here: they are kept aside for good.
             self._inherited, self._idle, self._pid = self._idle, [], os.getpid()
@@ -158,10 +223,15 @@ class SQLiteStore:
             return self._idle.pop()
         except IndexError:
             pass
-        connection = _sqlite_file.connect(self._path, self._timeout)
+        connection = _sqlite_file.connect(self._path, wait)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.create_function("holdfast_merge", 3, _merge, deterministic=True)
-        return connection
+        return connection.cursor()
+
+
+def _wait_at_most(cursor: sqlite3.Cursor, seconds: float) -> None:
+    """Let calls on the connection wait for other writers no longer than this."""
+    cursor.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
 
 def _row(key: str, record: Record) -> tuple[Any, ...]:
@@ -177,7 +247,7 @@ def _row(key: str, record: Record) -> tuple[Any, ...]:
     )
 
 
-def _record(row: tuple[Any, ...]) -> Record:
+def _record(row: Row) -> Record:
     _, version, tag, data, owner, created_at, expires_at, ended = row
     return Record(version, tag, unpack_values(data), owner, created_at, expires_at, bool(ended))
 

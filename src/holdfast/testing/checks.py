@@ -5,8 +5,8 @@ Every check has random keys of its own and real times, so that it can run on a h
 
 from __future__ import annotations
 
-from ..stores import Caches, Owned, Sweeps
-from . import changes, contents, copies, listings
+from ..stores import Caches, Owned, Scans, Sweeps
+from . import changes, contents, copies, listings, scanning
 from .law import Check
 
 CHECKS = (
@@ -27,6 +27,7 @@ CHECKS = (
     Check("large-versions", contents.large_versions),
     Check("owner-index", listings.owner_index, needs=Owned),
     Check("sweeping", listings.sweeping, needs=Sweeps),
+    Check("scanning", scanning.scanning, needs=Scans),
     Check("copies", copies.copies, needs=Caches),
     Check("claims", copies.claims, needs=Caches),
 )

@@ -1,0 +1,114 @@
+"""How a `PostgresStore`'s statements reach PostgreSQL, in either colour, and its replicas where these will do."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+from .. import _colour
+from ..errors import ConfigError
+from ._postgres_line import Statement, check
+from ._postgres_pools import AwaitedPool, BlockingPool, ReadyAwaitedPool, ReadyPool, Values
+from ._postgres_url import Settings
+from .breaker import Breaker
+
+# A replica is asked because it is cheaper. One that does not answer soon is not: then the primary is.
+_REPLICA_SECONDS = 0.25
+
+
+class Wire:
+    """The way to one PostgreSQL: for sync callers, for async ones, or for both; `colours` says for whom."""
+
+    def __init__(self, pool: Any) -> None:
+        """Over a ready pool, or over connections of its own, as `Settings` say.
+
+        Raises `ConfigError` for anything else.
+        """
+        self._blocking: BlockingPool | ReadyPool | None = None
+        self._awaited: ReadyAwaitedPool | None = None
+        self._loops: _colour.PerLoop[AwaitedPool] | None = None
+        # Who has a pool of theirs has loaded the module.
+        ready: Any = sys.modules.get("psycopg_pool")
+        if isinstance(pool, Settings):
+            self._blocking = BlockingPool(pool.arguments, pool.connections)
+            self._loops = _colour.PerLoop(
+                lambda: AwaitedPool(pool.arguments, pool.connections), AwaitedPool.abandon
+            )
+        elif ready is not None and isinstance(pool, ready.ConnectionPool):
+            self._blocking = ReadyPool(pool)
+        elif ready is not None and isinstance(pool, ready.AsyncConnectionPool):
+            self._awaited = ReadyAwaitedPool(pool)
+        else:
+            kind = f"{type(pool).__module__}.{type(pool).__qualname__}"
+            raise ConfigError(
+                "PostgresStore takes a psycopg_pool.ConnectionPool or a psycopg_pool.AsyncConnectionPool, "
+                f"not a {kind}; for a URL there is PostgresStore.from_url"
+            )
+        self.colours = frozenset(
+            (["sync"] if self._blocking is not None else [])
+            + (["async"] if self._awaited or self._loops else [])
+        )
+
+    async def ask(self, statement: Statement, values: Values, ends_at: float) -> pq.abc.PGresult:
+        """The answer to a statement. Raises psycopg's errors, and TimeoutError at `ends_at` (time.monotonic)."""
+        if self._blocking is not None and (_colour.by_hand() or "async" not in self.colours):
+            return check(self._blocking.ask(statement, values, ends_at))
+        pool = self._awaited or self._loops.get()  # type: ignore[union-attr]  # one of the three is there
+        return check(await pool.ask(statement, values, ends_at))
+
+    async def aclose(self) -> None:
+        """Close connections of its own: the running loop's, if it is awaited, and those for sync callers."""
+        self.close()
+        if self._loops is not None and not _colour.by_hand() and (pool := self._loops.pop()) is not None:
+            await pool.aclose()
+
+    def close(self) -> None:
+        """Close connections of its own for sync callers that are not in use."""
+        if self._blocking is not None:
+            self._blocking.close()
+
+
+class Replicas:
+    """The ways to the replicas of a `primary`, in front of the way to itself.
+
+    Raises `ConfigError` if a replica cannot be used by all callers of the primary.
+    """
+
+    def __init__(self, wires: Sequence[Wire], primary: Wire) -> None:
+        if any(wire.colours != primary.colours for wire in wires):
+            raise ConfigError("the pools of the replicas are to be of the same kind as that of the primary")
+        self._replicas = [(wire, Breaker(monotonic)) for wire in wires]
+        self._primary = primary
+
+    async def ask(self, statement: Statement, values: Values, ends_at: float) -> pq.abc.PGresult:
+        """What one of the replicas answers, or else the primary: a second replica would cost another time limit."""
+        for wire, breaker in random.sample(self._replicas, len(self._replicas)):
+            if not breaker.admits():
+                continue
+            try:
+                answer = await wire.ask(statement, values, min(ends_at, monotonic() + _REPLICA_SECONDS))
+            except (psycopg.Error, OSError):  # a TimeoutError is an OSError
+                breaker.failed()
+                break
+            except BaseException:
+                breaker.gave_up()
+                raise
+            breaker.worked()
+            return answer
+        return await self._primary.ask(statement, values, ends_at)
+
+    async def aclose(self) -> None:
+        """Close the connections, as `Wire.aclose` does."""
+        for wire, _ in self._replicas:
+            await wire.aclose()
+
+    def close(self) -> None:
+        """Close the connections, as `Wire.close` does."""
+        for wire, _ in self._replicas:
+            wire.close()

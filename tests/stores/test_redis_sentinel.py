@@ -1,0 +1,112 @@
+"""Redis with sentinels: the primary is found, and found again after a failover."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import redis
+from records import new_change, new_key, new_record
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.sentinel import Sentinel
+
+from holdfast._colour import run
+from holdfast.stores.redis import RedisStore
+from servers.redis_nodes import asked, settled
+from servers.redis_sentinel import RedisSentinel
+
+Driver = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture(params=["sync", "async"])
+def drive(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """Runs a coroutine to its end in one colour; all of a test's on the same event loop."""
+    if request.param == "sync":
+        yield run
+    else:
+        with asyncio.Runner() as runner:
+            yield runner.run
+
+
+def test_a_failover_needs_no_restart(own_redis_sentinel: RedisSentinel, drive: Driver) -> None:
+    """The primary dies: calls are refused for a moment, then reach the new one, with all that it had got.
+
+    That holds for a store from a URL, and for one on a ready client of redis-py's sentinels.
+    """
+    hosts = [("127.0.0.1", sentinel.port) for sentinel in own_redis_sentinel.sentinels]
+    kind: Any = Sentinel if drive is run else AsyncSentinel
+    client = kind(hosts, socket_timeout=0.5).master_for(own_redis_sentinel.service)
+    stores = [
+        RedisStore.from_url(f"{own_redis_sentinel.url}?timeout=0.5"),
+        RedisStore(client, timeout=0.5),
+    ]
+    key = new_key()
+    drive(stores[0].create(key, new_record()))
+    for number, store in enumerate(stores):
+        assert drive(store.commit(key, new_change(set={"n": b"1"}))).version == number + 2
+    time.sleep(0.05)  # for the replica to have it: Redis does not wait for that
+    primary = own_redis_sentinel.primary()
+    primary.kill()
+    for store in stores:
+        with pytest.raises((*RedisStore.unavailable, OSError)):
+            drive(store.commit(key, new_change(set={"lost": b"1"})))
+    own_redis_sentinel.settle(not_at=primary)
+    for number, store in enumerate(stores):
+        assert drive(store.commit(key, new_change(set={"n": b"2"}))).version == number + 4
+    own_redis_sentinel.restart(primary)
+    own_redis_sentinel.settle(not_at=primary)
+    for store in stores:
+        assert drive(store.load(key)).values == {"n": b"2"}
+    if drive is not run:
+        drive(client.aclose())
+
+
+def test_a_primary_that_wakes_up_too_late_is_left(own_redis_sentinel: RedisSentinel) -> None:
+    """Frozen while another took over, it would still answer: it is not asked again once it has been told."""
+    store, key = RedisStore.from_url(f"{own_redis_sentinel.url}?timeout=0.5"), new_key()
+    run(store.create(key, new_record()))
+    time.sleep(0.05)  # for the replica to have it
+    old = own_redis_sentinel.primary()
+    old.freeze()
+    settled(lambda: own_redis_sentinel.primary() is not old, "nobody takes over")
+    old.thaw()
+    new = own_redis_sentinel.primary()
+    settled(lambda: "role:master" in asked(new, "INFO", "replication"), "nobody takes over")
+    # What the sentinels do to it within ten seconds, or as many minutes.
+    asked(old, "REPLICAOF", "127.0.0.1", new.port)
+    asked(old, "CLIENT", "KILL", "TYPE", "normal")
+    with suppress(redis.ConnectionError):
+        run(store.load(key))  # Redis has closed the connection
+    asked(old, "CONFIG", "RESETSTAT")
+    assert run(store.commit(key, new_change(set={"n": b"1"}))).version == 2
+    assert run(store.load(key)).values == {"n": b"1"}
+    assert "cmdstat_hgetall" not in asked(old, "INFO", "commandstats")
+
+
+def test_weak_reads_go_to_the_replica(redis_sentinel: RedisSentinel, drive: Driver) -> None:
+    """The replica is found by the sentinels; the primary is not asked."""
+    store, key = RedisStore.from_url(redis_sentinel.url), new_key()
+    drive(store.create(key, new_record()))
+    drive(store.load(key, weak=True))
+    asked(redis_sentinel.primary(), "CONFIG", "RESETSTAT")
+    for _ in range(5):
+        drive(store.load(key, weak=True))
+    assert "cmdstat_hgetall" not in asked(redis_sentinel.primary(), "INFO", "commandstats")
+
+
+def test_sentinels_that_are_away_are_passed_over(redis_sentinel: RedisSentinel, drive: Driver) -> None:
+    """Any one of the sentinels is enough; with none the call is refused in time."""
+    service = redis_sentinel.service
+    port = redis_sentinel.sentinels[0].port
+    store = RedisStore.from_url(f"redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/{service}")
+    assert drive(store.load("x")) is None
+    nobody = RedisStore.from_url(f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{service}?timeout=0.5")
+    with pytest.raises(RedisStore.unavailable):
+        drive(nobody.load("x"))
+    unknown = RedisStore.from_url(f"redis+sentinel://127.0.0.1:{port}/others")
+    with pytest.raises(RedisStore.unavailable, match="no sentinel names a primary"):
+        drive(unknown.load("x"))

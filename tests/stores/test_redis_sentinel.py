@@ -32,6 +32,7 @@ def drive(request: pytest.FixtureRequest) -> Iterator[Driver]:
             yield runner.run
 
 
+@pytest.mark.parametrize("drive", ["sync"], indirect=True)
 def test_a_failover_needs_no_restart(own_redis_sentinel: RedisSentinel, drive: Driver) -> None:
     """The primary dies: calls are refused for a moment, then reach the new one, with all that it had got.
 

@@ -14,22 +14,22 @@ _LARGEST_BYTES = 64 * 1024
 class Recent:
     """The records that were loaded or changed last.
 
-    Any may be out of date, and any may be missing: whoever uses one has the engine compare its tag, or what else
-    it knows the record by, with what is stored. Safe for threads: each step is one operation of a dictionary.
+    Any may be out of date, and any may be missing: whoever uses one has the engine compare the mark that came
+    with it, such as its tag, with what is stored. Safe for threads: each step is one operation of a dictionary.
     """
 
     def __init__(self) -> None:
-        self._held: OrderedDict[str, Record] = OrderedDict()
+        self._held: OrderedDict[str, tuple[Record, bytes]] = OrderedDict()
 
-    def get(self, key: str) -> Record | None:
-        """The record, if it is remembered."""
+    def get(self, key: str) -> tuple[Record, bytes] | None:
+        """The record with what the engine knows it by, if it is remembered."""
         return self._held.get(key)
 
-    def put(self, key: str, record: Record) -> Record:
+    def put(self, key: str, record: Record, mark: bytes) -> Record:
         """Remember the record, unless it is large, in the place of an earlier one; and return it."""
         self._held.pop(key, None)
         if sum(map(len, record.values.values())) <= _LARGEST_BYTES:
-            self._held[key] = record
+            self._held[key] = record, mark
             if len(self._held) > _MOST:
                 self._held.popitem(last=False)
         return record
@@ -37,6 +37,10 @@ class Recent:
     def forget(self, key: str) -> None:
         """Remember nothing of it."""
         self._held.pop(key, None)
+
+    def clear(self) -> None:
+        """Remember nothing at all."""
+        self._held.clear()
 
 
 def is_applicable(change: Change, known: Record) -> bool:

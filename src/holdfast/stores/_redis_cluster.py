@@ -132,6 +132,7 @@ class Cluster:
                 except TryAgainError:
                     await self._wait()
             except TryAgainError:
+                # Not because of a second key, for there is none: Redis from 8 on says so while it drops a slot's keys.
                 await self._wait()
             except ClusterDownError:
                 # Nobody can do it at the moment, and it was not done.

@@ -7,9 +7,8 @@ Expiry by memcached is rubbish collection only: it comes a while after the recor
 from __future__ import annotations
 
 import hashlib
-import math
 import re
-import time
+from contextlib import suppress
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -19,21 +18,17 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 from ..errors import ConfigError, SessionTooLarge
 from ..record import Change, Record, apply, judge
 from ._compare_and_set import settle
+from ._memcached_expiry import MARGIN_SECONDS, expire_after, expire_before
 from ._memcached_wire import Item, Node
 from ._options import options, positive
-
-# A record stays for so long after it has expired, for requests whose clock is behind.
-_MARGIN_SECONDS = 60.0
-
-# Up to here memcached counts from now, and beyond it from the epoch, in a signed integer of 32 bits.
-_RELATIVE_SECONDS = 30 * 86400
-_LAST_SECOND = 2**31 - 1
+from ._recent import Recent, is_applicable
 
 # An item takes 1 MiB at most, with its key and memcached's own head.
 _ITEM_BYTES = 1024 * 1024 - 1024
 _KEYS_AT_ONCE = 100
 _PORT = 11211
 
+_fits = re.compile(r"[\w.-]{1,128}", re.ASCII).fullmatch
 _RECORD_FORM, _COPY, _CLAIM = 1, b"=", b"?"
 
 
@@ -47,8 +42,8 @@ class MemcachedStore:
     `timeout` is in seconds, for one command. `prefix` stands at the beginning of every key.
     `forgets_accepted` says that sessions may be lost at any time, if it is the only home of sessions.
 
-    The connections are its own: from one set for each event loop, and one for the threads of sync callers.
-    Raises `ConfigError`; calls raise OSError or pymemcache's errors, `SessionTooLarge`, and `StoreThrottled`.
+    The connections are its own: one set for each event loop, and one for the threads of sync callers. Raises
+    `ConfigError`; calls raise OSError or pymemcache's errors, `SessionTooLarge`, and `StoreThrottled`.
     """
 
     colours = frozenset({"sync", "async"})
@@ -75,7 +70,11 @@ class MemcachedStore:
         self.forgets = not forgets_accepted
         self._prefix = prefix.encode()
         self._names = [f"{host}:{port}".encode() for host, port in addresses]
-        self._nodes = [Node(*address, timeout=timeout, connections=connections) for address in addresses]
+        self._recent = Recent()
+        self._nodes = [
+            Node(*address, timeout=timeout, connections=connections, on_connect=self._recent.clear)
+            for address in addresses
+        ]
 
     @classmethod
     def from_url(cls, url: str) -> MemcachedStore:
@@ -106,35 +105,54 @@ class MemcachedStore:
         data = _encoded(record)
         if record.owner is not None and not record.ended:
             await self._list(record.owner, key, record.expires_at, record.created_at)
-        expire = _expire(record.expires_at - record.created_at + _MARGIN_SECONDS)
+        expire = expire_after(record.expires_at - record.created_at + MARGIN_SECONDS)
         return await self._store("add", b"s", key, data, expire)
 
     async def load(self, key: str, *, weak: bool = False) -> Record | None:
         item = await self._fetch(b"s", key)
-        return None if item is None else _decoded(item.data)
+        return None if item is None else self._recent.put(key, _decoded(item.data), item.token)
 
     async def commit(self, key: str, change: Change) -> Record:
+        known = self._recent.get(key)
+        if known is not None and is_applicable(change, known[0]):
+            with suppress(SessionTooLarge):  # what is stored by now may have room for the change
+                if (changed := await self._replace(key, *known, change, known)) is not None:
+                    return changed
+
         async def attempt() -> Record | None:
             item = await self._fetch(b"s", key)
             record = None if item is None else _decoded(item.data)
-            applied = judge(record, change)
-            if applied is not None:
+            if (applied := judge(record, change)) is not None:
                 return applied
             assert item is not None and record is not None  # noqa: S101, PT018 - judge has raised otherwise
-            changed = apply(record, change)
-            data = _encoded(changed)
-            if changed.owner is not None and (changed.owner, changed.expires_at) != (
-                record.owner,
-                record.expires_at,
-            ):
-                await self._list(changed.owner, key, changed.expires_at, change.now)
-            expire = _expire(changed.expires_at - change.now + _MARGIN_SECONDS)
-            return changed if await self._store("cas", b"s", key, data, expire, item.token) else None
+            return await self._replace(key, record, item.token, change)
 
         return await settle(attempt)
 
+    async def _replace(
+        self, key: str, record: Record, token: bytes, change: Change, known: object = None
+    ) -> Record | None:
+        """The record that follows this one, if this is what the token says is stored; None if it is not.
+
+        `known`: what has to be remembered still, when there is a connection.
+        """
+        changed = apply(record, change)
+        data = _encoded(changed)
+        is_listed = (changed.owner, changed.expires_at) == (record.owner, record.expires_at)
+        if changed.owner is not None and not is_listed:
+            await self._list(changed.owner, key, changed.expires_at, change.now)
+        expire = expire_after(changed.expires_at - change.now + MARGIN_SECONDS)
+        place, node = self._place(b"s", key), self._nodes[self.node_of(key)]
+        is_valid = lambda: known is None or self._recent.get(key) is known  # noqa: E731
+        fresh = await node.replace(place, data, expire, token, is_valid)
+        if fresh:
+            return self._recent.put(key, changed, fresh)
+        self._recent.forget(key)
+        return None if fresh is None else changed
+
     async def end(self, key: str, tombstone: Record) -> None:
-        expire = _expire(tombstone.expires_at - tombstone.created_at + _MARGIN_SECONDS)
+        self._recent.forget(key)
+        expire = expire_after(tombstone.expires_at - tombstone.created_at + MARGIN_SECONDS)
         await self._store("set", b"s", key, _encoded(tombstone), expire)
 
     async def of(self, owner: str) -> dict[str, Record]:
@@ -150,16 +168,16 @@ class MemcachedStore:
         return item.data[9:] if item is not None and item.data.startswith(_COPY) else None
 
     async def claim_copy(self, key: str, claim: bytes, life: float) -> bool:
-        return await self._store("add", b"c", key, _CLAIM + claim, _expire_before(life))
+        return await self._store("add", b"c", key, _CLAIM + claim, expire_before(life))
 
     async def fill_copy(self, key: str, claim: bytes, rank: int, data: bytes, life: float) -> bool:
         item = await self._fetch(b"c", key)
         if item is None or item.data != _CLAIM + claim:
             return False
-        return await self._store("cas", b"c", key, _ranked(rank) + data, _expire_before(life), item.token)
+        return await self._store("cas", b"c", key, _ranked(rank) + data, expire_before(life), item.token)
 
     async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
-        copy, expire = _ranked(rank) + data, _expire_before(life)
+        copy, expire = _ranked(rank) + data, expire_before(life)
 
         async def attempt() -> bool | None:
             item = await self._fetch(b"c", key)
@@ -178,7 +196,7 @@ class MemcachedStore:
             await node.aclose()
 
     def close(self) -> None:
-        """Close the connections for sync callers."""
+        """The same for sync callers."""
         for node in self._nodes:
             node.close()
 
@@ -215,12 +233,12 @@ class MemcachedStore:
         async def attempt() -> bool | None:
             item = await self._fetch(b"o", index)
             entries: dict[str, float] = {} if item is None else unpackb(item.data)
-            entries = {name: at for name, at in entries.items() if at + _MARGIN_SECONDS > now}
+            entries = {name: at for name, at in entries.items() if at + MARGIN_SECONDS > now}
             entries[key] = expires_at
             data = packb(entries)
             if len(data) > _ITEM_BYTES:
                 raise SessionTooLarge(f"the owner has {len(entries)} sessions, more than memcached can list")
-            expire = _expire(max(entries.values()) - now + _MARGIN_SECONDS)
+            expire = expire_after(max(entries.values()) - now + MARGIN_SECONDS)
             if item is None:
                 return await self._store("add", b"o", index, data, expire) or None
             return await self._store("cas", b"o", index, data, expire, item.token) or None
@@ -229,7 +247,7 @@ class MemcachedStore:
 
     def _place(self, kind: bytes, key: str) -> bytes:
         """The key in memcached, which takes 250 visible ASCII characters: any other key is hashed."""
-        if not re.fullmatch(r"[\w.-]{1,128}", key, re.ASCII):
+        if not _fits(key):
             key = "#" + hashlib.sha256(key.encode()).hexdigest()
         return b"%b%b:%b" % (self._prefix, kind, key.encode())
 
@@ -252,18 +270,6 @@ def _accepted(text: str) -> bool:
 
 def _index(owner: str) -> str:
     return hashlib.sha256(owner.encode()).hexdigest()
-
-
-def _expire(seconds: float) -> int:
-    """When an item may go that has to stay for so many seconds."""
-    whole = math.ceil(max(seconds, _MARGIN_SECONDS))
-    return whole if whole <= _RELATIVE_SECONDS else min(int(time.time()) + whole, _LAST_SECOND)
-
-
-def _expire_before(seconds: float) -> int:
-    """When an item goes that must not stay longer than so many seconds, which memcached counts in whole ones."""
-    whole = max(int(seconds), 1)  # 0 would be for ever
-    return whole if whole <= _RELATIVE_SECONDS else min(int(time.time()) + whole, _LAST_SECOND)
 
 
 def _ranked(rank: int) -> bytes:

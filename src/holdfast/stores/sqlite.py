@@ -106,14 +106,14 @@ class SQLiteStore:
         known = self._recent.get(key)
         # A tag names a change, and so what the record was after it. To fetch all of what is known already would
         # cost more than to ask a second time for what is not.
-        if known is not None and self._execute(_LIVE_TAG, (key,))[0] == [(known.tag,)]:
-            return known
+        if known is not None and self._execute(_LIVE_TAG, (key,))[0] == [(known[1],)]:
+            return known[0]
         rows, _ = self._execute(_LOAD, (key,))
-        return self._recent.put(key, _record(rows[0])) if rows else None
+        return self._remember(key, _record(rows[0])) if rows else None
 
     async def commit(self, key: str, change: Change) -> Record:
         known = self._recent.get(key)
-        if known is not None and (changed := self._commit_known(key, known, change)) is not None:
+        if known is not None and (changed := self._commit_known(key, known[0], change)) is not None:
             return changed
         statement = _COMMIT[change.owner is not None, change.expires_at is not None]
         parameters = {
@@ -129,7 +129,7 @@ class SQLiteStore:
         for _ in deadline.rounds(_ROUNDS):
             rows, _ = self._execute(statement, parameters)
             if rows:
-                return self._recent.put(key, _record(rows[0]))
+                return self._remember(key, _record(rows[0]))
             # Only what was refused costs a second statement, which is to say why.
             applied = judge(await self.load(key), change)
             if applied is not None:
@@ -145,7 +145,10 @@ class SQLiteStore:
         _, count = self._execute(_COMMIT_KNOWN, (*parameters, key, known.tag))
         if count != 1:
             return None
-        return self._recent.put(key, changed)
+        return self._remember(key, changed)
+
+    def _remember(self, key: str, record: Record) -> Record:
+        return self._recent.put(key, record, record.tag)
 
     async def end(self, key: str, tombstone: Record) -> None:
         self._recent.forget(key)

@@ -57,6 +57,11 @@ def _awaited(**options: Any) -> Maker:
     return maker
 
 
+def _valkey(request: pytest.FixtureRequest) -> Factory:
+    url = request.getfixturevalue("valkey_url")
+    return lambda: from_url(url)
+
+
 def _url_of(fixture: str) -> Maker:
     def maker(request: pytest.FixtureRequest) -> Factory:
         servers = request.getfixturevalue(fixture)
@@ -78,11 +83,11 @@ def _cluster_awaited(request: pytest.FixtureRequest) -> Factory:
 BLOCKING: dict[str, Maker] = {
     "redis-url": _url,
     "redis-blocking": _blocking(),
-    "redis-blocking-decoding": _blocking(decode_responses=True),
-    "redis-blocking-resp3": _blocking(protocol=3),
+    "redis-blocking-resp3-decoding": _blocking(protocol=3, decode_responses=True),
     "redis-cluster-url": _url_of("redis_cluster"),
     "redis-cluster-blocking": _cluster_blocking,
     "redis-sentinel-url": _url_of("redis_sentinel"),
+    "redis-url-valkey": _valkey,
 }
 AWAITED: dict[str, Maker] = {
     "redis-asyncio": _awaited(),

@@ -89,6 +89,25 @@ async def redis(url: str, values: Mapping[str, bytes]) -> AsyncIterator[Mapping[
 
 
 @asynccontextmanager
+async def redis_cluster(url: str, values: Mapping[str, bytes]) -> AsyncIterator[Mapping[str, Bare]]:
+    """redis-py's clients for a cluster."""
+    from redis.asyncio.cluster import RedisCluster as AsyncRedisCluster
+    from redis.cluster import RedisCluster
+
+    first = urlsplit(url).netloc.split(",")[0]
+    data = versions(values)
+    one = RedisCluster.from_url(f"redis://{first}")
+    other = AsyncRedisCluster.from_url(f"redis://{first}")
+    one.set(KEY, next(data))
+    yield {
+        "sync": Bare(blocking(lambda: one.get(KEY)), blocking(lambda: one.set(KEY, next(data)))),
+        "async": Bare(lambda: other.get(KEY), lambda: other.set(KEY, next(data))),
+    }
+    one.close()
+    await other.aclose()
+
+
+@asynccontextmanager
 async def memcached(url: str, values: Mapping[str, bytes]) -> AsyncIterator[Mapping[str, Bare]]:
     """pymemcache with its pool; it has no async form."""
     from pymemcache.client.base import PooledClient

@@ -60,7 +60,7 @@ def last_failure(outcome: Trial) -> float:
     for outage in outages(outcome):
         late += [
             event["t1"] - outage.back
-            for event in failures(outcome)
+            for event in failures(outcome.events)
             if outage.back < event["t1"] < outage.back + 3.0
         ]
     return max(late)

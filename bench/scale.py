@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
 import statistics
 import tempfile
@@ -21,12 +20,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from holdfast import codec
-from holdfast.record import Change
-
 from .filling import FILLERS, Full, key
 from .measure import Call, Rounds, markdown, ratio, take_turns
-from .stores import close, driver
+from .stores import close, driver, ready_changes
 
 SIZES = (1_000, 100_000, 1_000_000)
 MOST = 1.2
@@ -91,11 +87,10 @@ def loads(full: Full, colour: str) -> Call:
 def commits(full: Full, colour: str) -> Call:
     """Change one key of one random session after another."""
     store, drawn, drive = full.store, keys(full), driver(full.store, colour)
-    number = itertools.count()
+    changes = itertools.cycle(ready_changes())
 
     async def commit() -> None:
-        changed = {"page": codec.encode(next(number), "page")}
-        await drive(store.commit(next(drawn), Change(tag=os.urandom(8), now=time.time(), set=changed)))
+        await drive(store.commit(next(drawn), next(changes)))
 
     return commit
 

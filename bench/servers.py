@@ -30,6 +30,15 @@ def redis(place: Path) -> Iterator[str]:
 
 
 @contextmanager
+def redis_cluster(place: Path) -> Iterator[str]:
+    """A Redis Cluster of three primaries, each with a replica, that keep nothing on disk."""
+    from servers.redis_cluster import RedisCluster
+
+    with RedisCluster(place) as cluster:
+        yield cluster.url
+
+
+@contextmanager
 def memcached(place: Path) -> Iterator[str]:
     """A memcached."""
     from servers.memcached import MemcachedServer

@@ -49,6 +49,7 @@ class Engine(NamedTuple):
 ENGINES = {
     "sqlite": Engine(servers.sqlite, bare_clients.sqlite, SLOW_SLOT_SECONDS),
     "redis": Engine(servers.redis, bare_clients.redis),
+    "redis cluster": Engine(servers.redis_cluster, bare_clients.redis_cluster),
     "postgresql": Engine(servers.postgres, bare_clients.postgres, SLOW_SLOT_SECONDS),
     "postgresql (bare: prepared)": Engine(
         servers.postgres, bare_clients.postgres_prepared, SLOW_SLOT_SECONDS
@@ -109,18 +110,23 @@ async def pairs(store: Store, colour: str, client: Bare) -> dict[str, dict[str, 
     key = secrets.token_hex(32)
     now = time.time()
     record = Record(1, os.urandom(8), VALUES, "user-1", now, now + 1800)
-    number = itertools.count(2)
+    changes = itertools.cycle(ready_changes())
     drive = driver(store, colour)
-
-    def change() -> Change:
-        value = codec.encode(next(number), "page")
-        return Change(tag=os.urandom(8), now=time.time(), set={"page": value})
 
     assert await drive(store.create(key, record))
     return {
         "load": {"bare": client.get, "Holdfast": lambda: drive(store.load(key))},
-        "commit": {"bare": client.put, "Holdfast": lambda: drive(store.commit(key, change()))},
+        "commit": {"bare": client.put, "Holdfast": lambda: drive(store.commit(key, next(changes)))},
     }
+
+
+def ready_changes(count: int = 5000) -> list[Change]:
+    """Changes of one key, made beforehand: to make them is not the store's work."""
+    now = time.time()
+    return [
+        Change(tag=os.urandom(8), now=now, set={"page": codec.encode(number, "page")})
+        for number in range(count)
+    ]
 
 
 def driver(store: Store, colour: str) -> Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]:

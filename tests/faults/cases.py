@@ -18,14 +18,15 @@ from servers.redis_sentinel import RedisSentinel
 
 
 class Plan(NamedTuple):
-    """How long shoppers shop, and when the server is killed: seconds into the run."""
+    """For how many seconds shoppers shop, how often the server is killed, and how long it was well before."""
 
     seconds: float
-    kills: tuple[float, ...]
+    kills: int
+    calm: float
 
 
-SHORT = Plan(3.5, (1.0,))  # and two or three seconds more, until all journeys are over
-LONG = Plan(28.0, (3.0, 9.0, 15.0, 21.0))
+SHORT = Plan(3.5, 1, 0.8)  # and two or three seconds more, until all journeys are over
+LONG = Plan(28.0, 4, 4.0)
 
 Act = Callable[[], object]
 Started = AbstractContextManager[tuple[Strategy, Beside]]
@@ -48,23 +49,19 @@ class Case(NamedTuple):
 @contextmanager
 def _redis_log(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]]:
     with RedisServer(place, durable=True) as server:
-        yield _on("redis", server.url), dies(server, *plan.kills)
+        yield _on("redis", server.url), dies(server, plan.kills, plan.calm)
 
 
 @contextmanager
 def _redis_snapshots(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]]:
     """The last snapshot is a second older than the kill."""
     with RedisServer(place) as server:
-        steps = [
-            step
-            for kill in plan.kills
-            for step in (
-                Step(kill - 0.3, "snapshot", lambda: server.ask(b"SAVE\r\n")),
-                Step(kill + 0.7, "kill", server.kill),
-                Step(kill + 1.3, "back", server.start),
-            )
-        ]
-        yield _on("redis", server.url), in_turn(*steps)
+        steps = (
+            Step(plan.calm, "snapshot", lambda: server.ask(b"SAVE\r\n")),
+            Step(1.0, "kill", server.kill),
+            Step(0.5, "back", server.start, felt=True),
+        )
+        yield _on("redis", server.url), in_turn(*steps * plan.kills)
 
 
 @contextmanager
@@ -81,7 +78,7 @@ def _redis_cluster(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]]
             killed[-1].start()
             cluster.settle()
 
-        yield _on("redis cluster", cluster.url), in_turn(*_failovers(plan, kill, cluster.settle, restart))
+        yield _on("redis cluster", cluster.url), _failovers(plan, kill, cluster.settle, restart)
 
 
 @contextmanager
@@ -101,40 +98,38 @@ def _redis_sentinel(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]
             servers.restart(killed[-1])
             servers.settle()
 
-        yield _on("redis sentinel", servers.url), in_turn(*_failovers(plan, kill, failed_over, restart))
+        yield _on("redis sentinel", servers.url), _failovers(plan, kill, failed_over, restart)
 
 
-def _failovers(plan: Plan, kill: Act, wait: Act, restart: Act) -> Iterator[Step]:
-    for at in plan.kills:
-        yield Step(at, "kill", kill)
-        yield Step(at, "back", wait)
-        yield Step(at, "restart", restart)
+def _failovers(plan: Plan, kill: Act, wait: Act, restart: Act) -> Beside:
+    steps = (Step(plan.calm, "kill", kill), Step(0.0, "back", wait, felt=True), Step(0.0, "restart", restart))
+    return in_turn(*steps * plan.kills)
 
 
 @contextmanager
 def _postgres(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]]:
     with PostgresServer(durable=True) as server:
-        yield _on("postgresql", provisioned(server).url), dies(server, *plan.kills)
+        yield _on("postgresql", provisioned(server).url), dies(server, plan.kills, plan.calm)
 
 
 @contextmanager
 def _memcached_store(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]]:
     with MemcachedServer() as server:
-        yield _on("memcached", f"{server.url}?forgets=accepted"), dies(server, *plan.kills)
+        yield _on("memcached", f"{server.url}?forgets=accepted"), dies(server, plan.kills, plan.calm)
 
 
 @contextmanager
 def _memcached_before_sqlite(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]]:
     with MemcachedServer() as server:
         strategy = _on("memcached before sqlite", f"sqlite:///{place}/sessions.db", cache=server.url)
-        yield strategy, dies(server, *plan.kills)
+        yield strategy, dies(server, plan.kills, plan.calm, felt=False)
 
 
 @contextmanager
 def _memcached_before_postgres(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]]:
     with MemcachedServer() as cache, PostgresServer(durable=True) as server:
         strategy = _on("memcached before postgresql", provisioned(server).url, cache=cache.url)
-        yield strategy, dies(cache, *plan.kills)
+        yield strategy, dies(cache, plan.kills, plan.calm, felt=False)
 
 
 def _on(name: str, store: str, cache: str | None = None) -> Strategy:

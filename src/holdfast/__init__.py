@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bearer import Bearer as Bearer
     from .deadline import time_left as time_left
     from .errors import BadToken as BadToken
     from .errors import ConfigError as ConfigError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .sessions import Sessions as Sessions
     from .stores import Store as Store
     from .stores.migrating import Migrating as Migrating
+    from .tokens import Token as Token
 
 _HOMES = {
     "Sessions": "sessions",
@@ -43,6 +45,8 @@ _HOMES = {
     "Change": "record",
     "Migrating": "stores.migrating",
     "time_left": "deadline",
+    "Token": "tokens",
+    "Bearer": "bearer",
     "HoldfastError": "errors",
     "ConfigError": "errors",
     "StoreError": "errors",

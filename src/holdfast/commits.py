@@ -85,7 +85,11 @@ class Commits:
                 self._events.tell("session ended", leaving, last.owner)
                 session._leaving = None
             if session._known is not None and not session._is_over:
-                session._cleared = self._transport.clear(identity=True, floor=self._floors is not None)
+                session._cleared = self._transport.clear(
+                    identity=True,
+                    floor=self._floors is not None,
+                    snapshot=self._homes.snapshots is not None,
+                )
                 session._news = None
             session._logged_out = False
         if key is None or record is None:
@@ -123,6 +127,15 @@ class Commits:
         self._events.tell("session created", key, record.owner)
 
     async def _rotate(self, session: Session, key: str, record: Record, work: Work, now: float) -> None:
+        if session._ledger.is_partial():
+            # A snapshot has left some values on the server, and they move with the session.
+            whole = await self._homes.store.load(key)
+            if whole is None or not self._timeouts.is_live(whole, now):
+                raise SessionGone("the session has ended or expired")
+            # Meanwhile others may have written: alterations were made upon what the snapshot shows.
+            work = work.on(whole.values)
+            self._homes.tell_change(key, record, whole)
+            record = whole
         identity = new_identity()
         created_at = now if session._signing_in else record.created_at
         successor = Record(
@@ -167,9 +180,15 @@ class Commits:
         record = session._record
         if session._started or session._identity is None or record is None:
             return
-        if not session._is_fresh and session._news is None:
+        if not session._is_fresh and session._news is None and session._copy is None:
             return
         now = self._clock()
+        snapshot, life, snapshots = None, 0.0, self._homes.snapshots
+        if snapshots is not None and session._copy is not None and session._copy[0] is record:
+            # Not beside a pin: until that is over, no copy would answer.
+            newest, as_of = session._copy
+            life = snapshots.life - (now - as_of)
+            snapshot = snapshots.make(newest, as_of, session._identity, now) if life > 0 else None
         floor, pin, confirmed = None, 0.0, True
         if self._floors is not None and session._news is not None:
             seen, confirmed = session._news
@@ -183,4 +202,6 @@ class Commits:
             max_age=record.created_at + self._timeouts.absolute - now,
             pin_seconds=pin,
             long=not confirmed,
+            snapshot=snapshot,
+            snapshot_seconds=life,
         )

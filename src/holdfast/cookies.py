@@ -31,11 +31,12 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Sent(NamedTuple):
-    """What a browser sent: the identity, if it is one of ours; the floor's token, unread; whether it is pinned."""
+    """What a browser sent: the identity, if it is one of ours; whether it is pinned; floor and snapshot, unread."""
 
     identity: bytes | None = None
     floor: bytes | None = None
     pinned: bool = False
+    snapshot: bytes | None = None
 
 
 NOTHING = Sent()
@@ -63,6 +64,7 @@ class IdentityToken:
 
     def __init__(self, keyring: Keyring, name: str) -> None:
         self._marker = keyring.marker(f"identity cookie {name}")
+        self.state = keyring.look  # changes when what was good before may not be any more
 
     def make(self, identity: bytes) -> str:
         """The token, by the newest key."""
@@ -90,14 +92,15 @@ class Cookies:
     def __init__(self, keyring: Keyring, name: str, *, insecure_http: bool) -> None:
         if not _COOKIE_NAME.fullmatch(name):
             raise ConfigError(f"{name!r} cannot be the name of a cookie")
-        self._is_single = name.startswith("__")
-        if insecure_http and self._is_single:
+        self.is_single = name.startswith("__")
+        if insecure_http and self.is_single:
             raise ConfigError(f"over plain http browsers refuse a cookie {name}: choose another cookie_name")
-        self.name = name if self._is_single or insecure_http else f"__Host-{name}"
+        self.name = name if self.is_single or insecure_http else f"__Host-{name}"
         self._identity = IdentityToken(keyring, self.name)
+        self.state = self._identity.state
         self._name = self.name.encode()
         self._pair = re.compile(
-            rb"(?:^|;)[ \t]*%b(-floor|-pin|-long-pin)?[ \t]*=[ \t]*([^;]*)" % re.escape(self._name)
+            rb"(?:^|;)[ \t]*%b(-floor|-pin|-long-pin|-snapshot)?[ \t]*=[ \t]*([^;]*)" % re.escape(self._name)
         )
         self._attributes = "Path=/; HttpOnly; SameSite=Lax" + ("" if insecure_http else "; Secure")
 
@@ -108,7 +111,7 @@ class Cookies:
         """
         if self._name not in header:
             return NOTHING
-        identity = floor = None
+        identity = floor = snapshot = None
         pinned = False
         for kind, value in self._pair.findall(header):
             if kind in (b"-pin", b"-long-pin"):
@@ -116,16 +119,18 @@ class Cookies:
             elif kind == b"-floor":
                 # Of two, neither counts: no rule tells which one was planted.
                 floor = value.rstrip(b" \t") if floor is None else b""
+            elif kind == b"-snapshot":
+                snapshot = value.rstrip(b" \t") if snapshot is None else b""
             elif identity is not None:
                 raise BadToken("duplicated")
             else:
                 identity = value.rstrip(b" \t")
         if identity is None:
             return NOTHING
-        if self._is_single:
+        if self.is_single:
             identity, _, rider = identity.partition(b".")
             floor = rider or None
-        return Sent(self._identity.read(identity), floor, pinned)
+        return Sent(self._identity.read(identity), floor, pinned, snapshot)
 
     def open(self, token: bytes) -> bytes:
         """The identity in a token. Raises `BadToken`."""
@@ -144,29 +149,37 @@ class Cookies:
         max_age: float,
         pin_seconds: float,
         long: bool,
+        snapshot: str | None = None,
+        snapshot_seconds: float = 0.0,
     ) -> Headers:
         """The headers that tell a browser what it has not got yet.
 
         The identity if it is a `fresh` one, for `max_age` seconds, and by no other response: one that comes late
         must not bring an old identity back. The `floor`, and with it the pin, for `pin_seconds`. A `long` pin is
-        a cookie of its own: a short one that comes late must not shorten it.
+        a cookie of its own: a short one that comes late must not shorten it. A `snapshot`, for `snapshot_seconds`;
+        an empty one makes the browser forget what it has.
         """
-        if self._is_single:
+        if self.is_single:
             rider = f".{floor}" if floor else ""
-            return [self._set(self.name, self.token(identity) + rider, max_age)]
-        headers = [self._set(self.name, self.token(identity), max_age)] if fresh else []
+            return [self.line(self.name, self.token(identity) + rider, max_age)]
+        headers = [self.line(self.name, self.token(identity), max_age)] if fresh else []
         if floor is not None:
-            headers.append(self._set(f"{self.name}-floor", floor, max_age))
-            headers.append(self._set(f"{self.name}-{'long-pin' if long else 'pin'}", "1", pin_seconds))
+            headers.append(self.line(f"{self.name}-floor", floor, max_age))
+            headers.append(self.line(f"{self.name}-{'long-pin' if long else 'pin'}", "1", pin_seconds))
+        if snapshot is not None:
+            headers.append(self.line(f"{self.name}-snapshot", snapshot, snapshot_seconds if snapshot else 0))
         return headers
 
-    def clear(self, *, identity: bool, floor: bool) -> Headers:
-        """The headers that make the browser forget its identity, or its floor and pin."""
+    def clear(self, *, identity: bool, floor: bool, snapshot: bool = False) -> Headers:
+        """The headers that make the browser forget its identity, its floor and pin, or its snapshot."""
         names = [self.name] if identity else []
-        if floor and not self._is_single:
+        if floor and not self.is_single:
             names += [f"{self.name}-floor", f"{self.name}-pin", f"{self.name}-long-pin"]
-        return [self._set(name, "", 0) for name in names]
+        if snapshot:
+            names.append(f"{self.name}-snapshot")
+        return [self.line(name, "", 0) for name in names]
 
-    def _set(self, name: str, value: str, max_age: float) -> tuple[bytes, bytes]:
+    def line(self, name: str, value: str, max_age: float) -> tuple[bytes, bytes]:
+        """The header that sets a cookie of this application for `max_age` seconds; 0 makes the browser forget it."""
         line = f"{name}={value}; Max-Age={ceil(max_age)}; {self._attributes}"
         return b"set-cookie", line.encode("latin-1")

@@ -18,15 +18,16 @@ from .headers import TokenHeaders
 from .homes import Homes
 from .ladder import Answer, Freshness, Question
 from .reading import Reading
+from .record import Record
 from .session import Known, Session
 from .timeouts import Timeouts
 
 # For so long after a session ended or changed its identity, a request with the old one may be a late one
 # whose browser holds a newer cookie already: it must not be given another.
-_JUST_ENDED_SECONDS = 30.0
+JUST_ENDED_SECONDS = 30.0
 
-# How many Cookie headers are recognised as a whole, and how long they may be: some megabytes at most.
-_KNOWN_HEADERS, _KNOWN_BYTES = 2048, 1024
+# How long a Cookie header may be that is recognised as a whole, and how long all of them together.
+_KNOWN_BYTES, _ALL_KNOWN_BYTES = 8192, 2 * 2**20
 
 _LOCAL = Reading("local")
 
@@ -59,6 +60,8 @@ class Engine:
         self._clock = clock
         self._events = events
         self._known: dict[bytes, Known] = {}
+        self._known_bytes = 0
+        self._known_in = transport.state()
         self._commits = Commits(
             homes,
             transport=transport,
@@ -77,9 +80,12 @@ class Engine:
         whole. (That is no shortcut for a forger: to be found, a header has to be equal to one that was verified.)
         """
         if type(carried) is bytes:
-            known = self._known.get(carried)
-            if known is not None:
+            if self._known_in != (state := self._transport.state()):
+                # Another one: a thread that is about to remember what was good before puts it into the old one.
+                self._known, self._known_in, self._known_bytes = {}, state, 0
+            elif (known := self._known.get(carried)) is not None:
                 return known
+        remembered = self._known
         try:
             sent = self._transport.read(carried)
         except BadToken:
@@ -87,12 +93,16 @@ class Engine:
         if sent.identity is None:
             return None
         floor = self._floors.read(sent.floor, sent.identity) if self._floors else None
-        question = Question(key_of(sent.identity), floor, sent.pinned, self._freshness)
+        question = Question(
+            key_of(sent.identity), floor, sent.pinned, self._freshness, sent.snapshot, sent.identity
+        )
         known = Known(sent.identity, question)
         if type(carried) is bytes and len(carried) <= _KNOWN_BYTES:
-            if len(self._known) >= _KNOWN_HEADERS:
-                self._known.clear()
-            self._known[carried] = known
+            self._known_bytes += len(carried)
+            if self._known_bytes > _ALL_KNOWN_BYTES:
+                remembered.clear()
+                self._known_bytes = len(carried)
+            remembered[carried] = known
         return known
 
     # Loading
@@ -120,6 +130,11 @@ class Engine:
             if question.is_news(record):
                 session._news = (record, True)
             return
+        if question.snapshot is not None:
+            carried = self._homes.carried(question)
+            if carried is not None:
+                self._take(session, question, carried, asked_at)
+                return
         try:
             answer = await self._homes.carry(self._ask(question))
         except StoreError as error:
@@ -137,18 +152,22 @@ class Engine:
         session._failure = None
         session._reading = Reading(answer.home, answer.skipped)
         if record is not None and self._timeouts.is_live(record, now):
-            session._attach(question.key, record)
+            session._attach(question.key, record, answer.withheld)
             if self._floors is not None and (answer.regressed or question.is_news(record)):
                 session._news = (record, answer.confirmed)
+            elif answer.home == "store" and self._homes.snapshots is not None and not question.pinned:
+                session._copy = (record, now)
             return
         session._attach(None, None)
         if answer.regressed:
-            session._cleared = self._transport.clear(identity=False, floor=True)
+            session._cleared = self._transport.clear(
+                identity=False, floor=True, snapshot=self._homes.snapshots is not None
+            )
             if self._regression == "end":
                 session._refusal = SessionRegression("the store has lost changes of this session")
             return
         ended_at = writes.ended_at(record) if record is not None else None
-        if record is not None and ended_at is not None and now < ended_at + _JUST_ENDED_SECONDS:
+        if record is not None and ended_at is not None and now < ended_at + JUST_ENDED_SECONDS:
             session._refusal = SessionGone("this session has just ended, or goes on under another identity")
             session._is_over = not writes.goes_on(record)
             self._events.tell("old identity used", question.key, record.owner)
@@ -183,11 +202,32 @@ class Engine:
         await self._homes.end(question.key, record, self._clock())
         return answer._replace(record=None)
 
-    async def revoke(self, key: str) -> bool:
-        """End a session by its handle; whether there was a live one."""
+    # For administrators
+
+    async def of(self, owner: str) -> dict[str, Record]:
+        """The owner's records by key, some of which may be over."""
+        return await self._homes.carry(self._homes.store.of(owner))
+
+    async def end(self, handle: str) -> bool:
+        """See `Sessions.end`."""
+        return await self._homes.carry(self._revoke(handle))
+
+    async def sweep(self, now: float) -> int:
+        """See `Sweeps.sweep`."""
+        return await self._homes.carry(self._homes.store.sweep(now))
+
+    def require_sync(self) -> None:
+        """Raise `ConfigError` if only async callers can use the homes."""
+        self._homes.require_sync()
+
+    async def aclose(self) -> None:
+        """Let go of this event loop's connections."""
+        await self._homes.aclose()
+
+    async def _revoke(self, key: str) -> bool:
         now = self._clock()
         record = await self._homes.store.load(key)
-        if record is None or not self._timeouts.is_live(record, now):
+        if record is None or not record.is_live(now):
             return False
         await self._homes.end(key, record, now)
         self._events.tell("session revoked", key, record.owner)

@@ -17,10 +17,23 @@ Kind = Literal[
     "store unavailable",
     "cache bypassed",
     "old identity used",
+    "token sealed",
+    "token refused",
+    "refresh token reused",
+    "header nearly too large",
 ]
 
 # What an operator should look at; the rest is the daily life of sessions.
-WARNINGS = frozenset({"regression", "store unavailable", "cache bypassed", "old identity used"})
+WARNINGS = frozenset(
+    {
+        "regression",
+        "store unavailable",
+        "cache bypassed",
+        "old identity used",
+        "refresh token reused",
+        "header nearly too large",
+    }
+)
 
 
 class Event(NamedTuple):

@@ -7,7 +7,7 @@ copy, the shared cache, and for an ending the revoked feed.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from . import _colour, writes
 from .copies.cache import SharedCache, holder_of
@@ -20,6 +20,9 @@ from .record import Change, Record
 from .stores import Store
 from .stores.guard import Guard
 from .work import Work
+
+if TYPE_CHECKING:
+    from .tokens.snapshots import Snapshots
 
 T = TypeVar("T")
 
@@ -50,6 +53,8 @@ class Homes:
         weak: bool,
         clock: Callable[[], float],
         events: Events,
+        revoke_within: float = REVOCATION_SECONDS,
+        snapshots: Snapshots | None = None,
     ) -> None:
         if getattr(store, "forgets", False):
             raise ConfigError(
@@ -61,16 +66,18 @@ class Homes:
         self.cache = (
             SharedCache(holder_of(cache), clock=clock, on_event=events.tell) if cache is not None else None
         )
-        self.have_copies = self.local is not None or self.cache is not None or weak
-        self._copy_age = copy_age
+        self.snapshots = snapshots
+        self.have_copies = self.local is not None or self.cache is not None or weak or snapshots is not None
+        # How old a copy may be that no one brings up to date.
+        self._oldest = max(copy_age, snapshots.longest_life if snapshots is not None else 0.0)
         self._clock = clock
         self._events = events
         # How old anything may be that a browser is shown: what a feed has to remember, and a long pin to outlive.
-        self._longest_life = copy_age + (self.cache.longest_life if self.cache else 0.0)
+        self._longest_life = self._oldest + (self.cache.longest_life if self.cache else 0.0)
         self.feed = (
             RevokedFeed(
                 self.store,
-                max_view_age=min(REVOCATION_SECONDS, copy_age / 2),
+                max_view_age=min(revoke_within, copy_age / 2),
                 horizon=self._longest_life,
                 clock=clock,
             )
@@ -85,6 +92,7 @@ class Homes:
             feed=self.feed,
             copy_age=copy_age,
             clock=clock,
+            snapshots=snapshots,
         )
         self._colours = self.store.colours & (self.cache.colours if self.cache else self.store.colours)
         if not self._colours:
@@ -112,11 +120,15 @@ class Homes:
         Long enough for every copy that is older to have passed its age; if the shared cache may still hold one,
         for as long as that entry, and a copy of it, may live.
         """
-        return (self._copy_age if confirmed else self._longest_life) + _PIN_MARGIN_SECONDS
+        return (self._oldest if confirmed else self._longest_life) + _PIN_MARGIN_SECONDS
 
     def at_hand(self, question: Question) -> Record | None:
         """See `Ladder.at_hand`."""
         return self._ladder.at_hand(question)
+
+    def carried(self, question: Question) -> Answer | None:
+        """See `Ladder.carried`."""
+        return self._ladder.carried(question)
 
     def last_resort(self, question: Question, max_age: float) -> Record | None:
         """This instance's copy of whatever age, for while the store is away.
@@ -150,7 +162,7 @@ class Homes:
             work,
             now,
             expires_at,
-            on_conflict=lambda current: self._tell_conflict(key, record, current),
+            on_conflict=lambda current: self.tell_change(key, record, current),
         )
         if changed.version <= record.version:
             # The store has gone back behind what this request had read, and other copies are ahead of it.
@@ -179,7 +191,7 @@ class Homes:
             successor,
             work,
             now,
-            on_conflict=lambda current: self._tell_conflict(new_key, record, current),
+            on_conflict=lambda current: self.tell_change(new_key, record, current),
             on_fork=lambda: self._events.tell(
                 "regression", new_key, record.owner, "two states of one version"
             ),
@@ -201,19 +213,20 @@ class Homes:
         if self.cache is not None:
             await self.cache.void(key)
 
+    def tell_change(self, key: str, read: Record, current: Record) -> None:
+        """Tell the events if the store holds something else than what was read: another writer was faster, or else
+        the store has gone back."""
+        if current.version < read.version:
+            detail = f"read version {read.version}, stored: version {current.version}"
+            self._events.tell("regression", key, read.owner, detail)
+        elif (current.version, current.tag) != (read.version, read.tag):
+            self._events.tell("conflict retried", key, read.owner)
+
     async def aclose(self) -> None:
         """Let go of this event loop's connections."""
         await self.store.aclose()
         if self.cache is not None:
             await self.cache.aclose()
-
-    def _tell_conflict(self, key: str, read: Record, current: Record) -> None:
-        """Another writer was faster; or else the store has gone back behind what was read."""
-        if current.version >= read.version:
-            self._events.tell("conflict retried", key, read.owner)
-        else:
-            detail = f"read version {read.version}, stored: version {current.version}"
-            self._events.tell("regression", key, read.owner, detail)
 
     def _keep_new(self, key: str, record: Record, read_at: Moment) -> Kept:
         """Nobody can hold an older copy of what nobody knew: the shared cache need not hear of it."""

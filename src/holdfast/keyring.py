@@ -1,46 +1,76 @@
-"""The secrets that authenticate what clients hold: several at once, so that they can be rotated.
+"""The secrets that authenticate and seal what clients hold: several at once, so that they can be rotated.
 
-The newest key marks, every key is accepted; adding a key in front and, a session's lifetime later, removing
-the oldest one logs nobody out. No secret is used as it is: each purpose (a kind of cookie, of an application)
-has a key of its own derived from it, so that no token can be used in the place of another.
+One key makes tokens, every key of the ring opens them; adding a key and, a session's lifetime later, removing the
+oldest one logs nobody out. What is done with them is in `derived`.
+
+A ring may be read from a place that all instances share (`holdfast.keys`), and is looked at again from time to time.
+A new key is for opening only until the moment that stands beside it, `SECRET@2026-11-23T20:00:00Z`: by then every
+instance has it, so none meets a token under a key that it does not know.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets as random
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from hashlib import blake2b
-from hmac import compare_digest
+import time
+from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakSet
 
-from .errors import BadToken, ConfigError
+from .derived import MAC_BYTES, DerivedKeys, Marker
+from .errors import ConfigError
+from .key import HOW, KEY_ID_BYTES, Key, keys_of_secrets
 
-KEY_ID_BYTES = 4
-MAC_BYTES = 32
-_MIN_SECRET_BYTES = 32
-_HOW = "make one with: holdfast keys new"
+if TYPE_CHECKING:
+    from .keys import KeySource
+    from .keys.watch import Watch
+
+__all__ = ["KEY_ID_BYTES", "MAC_BYTES", "DerivedKeys", "Key", "Keyring", "Marker"]
+
+# What no secret of ours begins with; a scheme is short, and may be shown in an error.
+_URL = re.compile(r"[a-z][a-z0-9+.-]{1,23}://.*", re.DOTALL)
+_NEVER = float("inf")
+
+_RINGS: WeakSet[Keyring] = WeakSet()
+
+
+class State(NamedTuple):
+    """The ring at one time. It is replaced as a whole, so that threads see no half of it."""
+
+    number: int  # what was derived from the keys of another state is out of date
+    by_id: Mapping[bytes, Key]
+    newest: Key
+    choose_again_at: float  # when another key begins to make tokens (epoch)
 
 
 class Keyring:
     """One or more secrets, newest first.
 
-    A secret is text or bytes of at least 32 bytes that cannot be guessed, such as `holdfast keys new` prints.
+    A secret is text or bytes of at least 32 bytes that cannot be guessed, such as `holdfast keys new` prints; text
+    may end in `@` and the UTC time from which it makes tokens. `source` is where they were read, if they are to be
+    read again. `clock` returns seconds since the epoch.
+
     Raises `ConfigError` for an empty ring, or a secret that is too short or visibly not random.
     """
 
-    def __init__(self, secrets: Iterable[str | bytes]) -> None:
-        self._keys: dict[bytes, bytes] = {}  # by key id, newest first
-        for secret in secrets:
-            raw = secret.encode() if isinstance(secret, str) else bytes(secret)
-            if len(raw) < _MIN_SECRET_BYTES:
-                raise ConfigError(f"a key of {len(raw)} bytes is too short, 32 are needed; {_HOW}")
-            if len(set(raw)) < 8:
-                raise ConfigError(f"a key of only {len(set(raw))} different bytes can be guessed; {_HOW}")
-            key_id = blake2b(raw, digest_size=KEY_ID_BYTES, person=b"holdfast-key-id").digest()
-            self._keys.setdefault(key_id, blake2b(raw, digest_size=32, person=b"holdfast-root").digest())
-        if not self._keys:
-            raise ConfigError(f"there is no key; {_HOW}")
+    def __init__(
+        self,
+        secrets: Iterable[str | bytes],
+        *,
+        clock: Callable[[], float] = time.time,
+        source: KeySource | None = None,
+    ) -> None:
+        self._clock = clock
+        self._lock = Lock()
+        self.state = _chosen(0, keys_of_secrets(secrets), clock())
+        self._watch: Watch | None = None
+        if source is not None and source.every != _NEVER:
+            from .keys.watch import Watch
+
+            self._watch = Watch(source, self._replace, clock=clock)
+        _RINGS.add(self)
 
     @staticmethod
     def new_secret() -> str:
@@ -53,103 +83,130 @@ class Keyring:
         return cls([cls.new_secret()])
 
     @classmethod
+    def from_url(cls, url: str) -> Keyring:
+        """The ring in the place that a URL names; see `holdfast.keys`. Raises `ConfigError`."""
+        from .keys import from_url, read_first
+
+        source = from_url(url)
+        return cls(read_first(source), source=source)
+
+    @classmethod
     def from_env(cls, name: str = "HOLDFAST_KEYS") -> Keyring:
         """The keys in an environment variable, newest first, separated by commas or white space.
 
-        Raises `ConfigError` if the variable is missing or a key in it is unfit.
+        The variable may also hold the URL of another place. Raises `ConfigError` if it is missing, or a key in it is
+        unfit.
         """
-        text = os.environ.get(name, "")
-        if not text.strip():
-            raise ConfigError(f"{name} is not set; {_HOW}")
-        return cls(text.replace(",", " ").split())
+        text = os.environ.get(name, "").strip()
+        if not text:
+            raise ConfigError(f"{name} is not set; {HOW}")
+        return cls.from_url(text) if _URL.fullmatch(text) else cls(text.replace(",", " ").split())
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, create: bool = False) -> Keyring:
         """The keys in a file, newest first, one a line; empty lines and lines with `#` in front do not count.
 
-        With `create`, a missing file is made with one fresh key, readable by its owner only; of several
-        processes that try at once, one makes it and all read the same. Raises `ConfigError` if the file
-        cannot be read or made, or a key in it is unfit.
+        The file is read again when it changes. With `create`, a missing file is made with one fresh key, readable by
+        its owner only; of several processes that try at once, one makes it and all read the same. Raises
+        `ConfigError` if the file cannot be read or made, or a key in it is unfit.
         """
-        try:
-            if create and not os.path.exists(path):
-                _make_key_file(os.fspath(path), cls.new_secret())
-            with open(path, encoding="utf-8") as file:
-                lines = [line.strip() for line in file]
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the key file {os.fspath(path)} cannot be used ({error}); {_HOW}") from error
-        return cls(line for line in lines if line and not line.startswith("#"))
+        from .keys.file import KeyFile, make
+
+        if create and not os.path.exists(path):
+            make(os.fspath(path), cls.new_secret())
+        source = KeyFile(path)
+        return cls(source.read() or [], source=source)
 
     @classmethod
     def of(cls, keys: Keyring | str | bytes | Iterable[str | bytes]) -> Keyring:
-        """A keyring from whatever `Sessions(keys=…)` takes: a ring, one secret, or a list, newest first."""
+        """A keyring from whatever `Sessions(keys=…)` takes: a ring, a URL, one secret, or a list, newest first."""
         if isinstance(keys, Keyring):
             return keys
+        if isinstance(keys, str) and _URL.fullmatch(keys):
+            return cls.from_url(keys)
         return cls([keys] if isinstance(keys, str | bytes) else keys)
 
     @property
     def key_ids(self) -> list[str]:
         """The public ids of the keys, newest first, in hexadecimal digits."""
-        return [key_id.hex() for key_id in self._keys]
+        return [key_id.hex() for key_id in self.state.by_id]
+
+    @property
+    def keys(self) -> list[Key]:
+        """The keys, newest first."""
+        self.look()
+        return list(self.state.by_id.values())
+
+    @property
+    def newest(self) -> Key:
+        """The key that tokens are made with."""
+        self.look()
+        return self.state.newest
 
     def marker(self, purpose: str) -> Marker:
         """What marks and checks tokens of one purpose, for example one kind of cookie of one application."""
-        return Marker({key_id: _derive(key, purpose) for key_id, key in self._keys.items()})
+        return Marker(self.derived(purpose))
+
+    def derived(self, purpose: str) -> DerivedKeys:
+        """The keys for one purpose."""
+        return DerivedKeys(self, purpose)
+
+    def look(self) -> int:
+        """Bring the ring up to date, if it is time to; the number of its state. Quick, and never raises."""
+        if self._watch is not None and self._watch.is_due():
+            self._watch.look()
+        state = self.state
+        if state.choose_again_at != _NEVER and self._clock() >= state.choose_again_at:
+            with self._lock:
+                self.state = _chosen(self.state.number, self.state.by_id, self._clock())
+        return self.state.number
+
+    def seek(self) -> bool:
+        """Whether the ring may have other keys now, after a token came whose key is unknown.
+
+        An instance that nobody has used for long may not have heard of the key, and waits for news here, at most
+        `watch.PATIENCE_SECONDS` and once for each time that it looks: for others, and forgers, there is no waiting.
+        """
+        return self._watch is not None and self._watch.wait()
 
     def __repr__(self) -> str:
         return f"Keyring(key_ids={self.key_ids})"
 
+    def _replace(self, lines: Iterable[str]) -> None:
+        """Go on with other keys. What cannot be a ring is left where it is: a typing error logs nobody out."""
+        try:
+            keys = keys_of_secrets(lines)
+        except ConfigError as error:
+            import logging
 
-class Marker:
-    """Marks bodies with a MAC, keyed BLAKE2b (RFC 7693), under the keys derived for one purpose."""
+            logging.getLogger("holdfast").error("the keys are not replaced: %s", error)
+            return
+        with self._lock:
+            if list(keys.items()) != list(self.state.by_id.items()):  # their order counts
+                self.state = _chosen(self.state.number, keys, self._clock())
 
-    def __init__(self, keys: Mapping[bytes, bytes]) -> None:
-        # Copying a prepared hash is quicker than keying a new one.
-        self._prepared = {
-            key_id: blake2b(key_id, key=key, digest_size=MAC_BYTES, person=b"holdfast-mac")
-            for key_id, key in keys.items()
-        }
-        self._newest = next(iter(keys))
-
-    def mark(self, body: bytes, bound: bytes = b"") -> bytes:
-        """Id of the newest key, `body`, and a MAC over both, and over `bound`, which is not in the token.
-
-        Bodies of one purpose have one length, so that no byte can pass from the one to the other.
-        """
-        mac = self._prepared[self._newest].copy()
-        mac.update(body + bound)
-        return self._newest + body + mac.digest()
-
-    def unmark(self, token: bytes, bound: bytes = b"") -> bytes:
-        """The body of what `mark` made for the same purpose and `bound`, by any key of the ring.
-
-        Raises `BadToken` with the reason "malformed", "unknown key" or "bad mac"; compares in constant time.
-        """
-        body = token[KEY_ID_BYTES:-MAC_BYTES]
-        if not body:
-            raise BadToken("malformed")
-        prepared = self._prepared.get(token[:KEY_ID_BYTES])
-        if prepared is None:
-            raise BadToken("unknown key")
-        mac = prepared.copy()
-        mac.update(body + bound)
-        if not compare_digest(token[-MAC_BYTES:], mac.digest()):
-            raise BadToken("bad mac")
-        return body
+    def _after_fork(self) -> None:
+        # Another thread of the parent may have held them, and is not here to let go.
+        self._lock = Lock()
+        if self._watch is not None:
+            self._watch.after_fork()
 
 
-def _derive(key: bytes, purpose: str) -> bytes:
-    return blake2b(purpose.encode(), key=key, digest_size=32, person=b"holdfast-purpose").digest()
+def _chosen(number: int, keys: Mapping[bytes, Key], now: float) -> State:
+    """The state after this one.
+
+    Tokens are made with the first key whose time has come, or else with the one whose time comes first.
+    """
+    ready = [key for key in keys.values() if key.makes_from <= now]
+    newest = ready[0] if ready else min(keys.values(), key=lambda key: key.makes_from)
+    waiting = (key.makes_from for key in keys.values() if key.makes_from > now)
+    return State(number + 1, keys, newest, min(waiting, default=_NEVER))
 
 
-def _make_key_file(path: str, secret: str) -> None:
-    """Make the file whole under another name, then link it: nobody ever reads half of it, or a second key."""
-    draft = f"{path}.{os.getpid()}.{random.token_hex(4)}"
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(f"{secret}\n")
-        with suppress(FileExistsError):  # somebody else was first: theirs is the key
-            os.link(draft, path)
-    finally:
-        os.unlink(draft)
+def _after_fork() -> None:
+    for ring in list(_RINGS):
+        ring._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

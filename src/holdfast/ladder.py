@@ -7,7 +7,7 @@ above the browser's floor. Everything that is in doubt (no floor, a pin, an unre
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import _colour
 from .copies.cache import SharedCache
@@ -16,6 +16,9 @@ from .copies.revoked import RevokedFeed
 from .floor import Floor
 from .record import Record
 from .stores.guard import Guard
+
+if TYPE_CHECKING:
+    from .tokens.snapshots import Snapshots
 
 Freshness = Literal["any", "session", "strong"]
 FRESHNESS = ("any", "session", "strong")
@@ -32,6 +35,8 @@ class Question(NamedTuple):
     floor: Floor | None
     pinned: bool
     freshness: Freshness
+    snapshot: bytes | None = None  # the token of it, unread
+    identity: bytes = b""
 
     def admits(self, record: Record) -> bool:
         """Whether a copy is new enough for whoever asks."""
@@ -56,14 +61,15 @@ class Answer(NamedTuple):
     """The record, the home that it comes from, and why each other home that was asked did not answer.
 
     `regressed`: the store itself is behind what the browser has seen. `confirmed`: the shared cache, if there is
-    one, holds nothing older than the record.
+    one, holds nothing older than the record. `withheld` names the values that a snapshot has left on the server.
     """
 
     record: Record | None
-    home: Literal["local", "cache", "weak", "store"]
+    home: Literal["local", "snapshot", "cache", "weak", "store"]
     skipped: tuple[tuple[str, str], ...] = ()
     regressed: bool = False
     confirmed: bool = True
+    withheld: frozenset[str] = frozenset()
 
 
 class Ladder:
@@ -79,8 +85,10 @@ class Ladder:
         feed: RevokedFeed | None,
         copy_age: float,
         clock: Callable[[], float],
+        snapshots: Snapshots | None = None,
     ) -> None:
         self._store = store
+        self._snapshots = snapshots
         self._local = local
         self._cache = cache
         self._weak = weak
@@ -103,6 +111,23 @@ class Ladder:
             return None  # the cache has to be asked before the browser may know of it
         return record
 
+    def carried(self, question: Question) -> Answer | None:
+        """The answer of the snapshot that the browser has sent, if it may give one: no I/O either."""
+        snapshots, now = self._snapshots, self._now()
+        if snapshots is None or question.snapshot is None or question.why_strong(now.wall):
+            return None
+        found = snapshots.open(question.snapshot, question.identity, now.wall)
+        if found is None or self._feed is None or question.key in self._feed:
+            return None
+        record = found.record
+        if now.wall - found.as_of > snapshots.trusted and not self._feed.clears(question.key, now):
+            return None  # an ending may have come since: the feed has to be asked first
+        if not record.is_live(now.wall) or not question.admits(record):
+            return None
+        if self._cache is not None and question.is_news(record):
+            return None  # the cache has to be asked before the browser may know of it
+        return Answer(record, "snapshot", withheld=found.withheld)
+
     async def ask(self, question: Question) -> Answer:
         """Climb from the cheapest home to the store. Raises `StoreError` if the store has to answer and cannot."""
         skipped: list[tuple[str, str]] = []
@@ -112,7 +137,7 @@ class Ladder:
             answer, claim = await self._ask_copies(question, skipped)
             if answer is not None:
                 return answer
-        elif self._local is not None or self._cache is not None or self._weak:
+        elif self._feed is not None:
             skipped.append(("copies", why_strong))
         return await self._ask_store(question, claim, tuple(skipped))
 
@@ -121,6 +146,14 @@ class Ladder:
     ) -> tuple[Answer | None, bytes | None]:
         """The answer of a copy, or else the claim to fill the cache that was taken on the way."""
         claim: bytes | None = None
+        if self._snapshots is not None and question.snapshot is not None:
+            found = self._snapshots.open(question.snapshot, question.identity, self._clock())
+            if found is None:
+                skipped.append(("snapshot", "too old, or not this session's"))
+            elif (why := await self._objection(question, found.record)) is not None:
+                skipped.append(("snapshot", why))
+            elif self._cache is None or not question.is_news(found.record):
+                return Answer(found.record, "snapshot", withheld=found.withheld), None
         if self._local is not None:
             record = self._local.get(question.key, self._copy_age, self._now())
             if record is None:

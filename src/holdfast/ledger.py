@@ -11,16 +11,18 @@ from typing import Any
 
 from . import codec
 from .codec import Value
+from .errors import SessionNotLoaded
 from .work import NO_WORK, Alteration, Step, Work
 
 
 class Ledger:
     """A mapping of names to values over the bytes that were loaded."""
 
-    __slots__ = ("_altered", "_assigned", "_live", "_mutable", "_removed", "_stored")
+    __slots__ = ("_altered", "_assigned", "_live", "_mutable", "_removed", "_stored", "_withheld")
 
     def __init__(self) -> None:
         self._stored: Mapping[str, bytes] = {}
+        self._withheld: frozenset[str] = frozenset()  # names of stored values that were not loaded
         self._live: dict[str, Value] = {}  # values handed out or put in
         self._mutable: dict[str, Value] = {}  # those of them that were handed out, and can change in place
         self._assigned: set[str] = set()
@@ -29,7 +31,9 @@ class Ledger:
 
     def has(self, key: object) -> bool:
         """Whether there is a value."""
-        return key in self._live or (key in self._stored and key not in self._removed)
+        return key in self._live or (
+            (key in self._stored or key in self._withheld) and key not in self._removed
+        )
 
     def get(self, key: str) -> Value:
         """The value. Raises KeyError."""
@@ -37,6 +41,11 @@ class Ledger:
             return self._live[key]
         if key in self._removed:
             raise KeyError(key)
+        if key in self._withheld:
+            raise SessionNotLoaded(
+                f"session[{key!r}] is private and stays on the server, and this session was read from a snapshot: "
+                '`await session.load("strong")` first, or give the route freshness="strong"'
+            )
         value = self._live[key] = codec.decode(self._stored[key])
         if not codec.is_immutable(value):
             self._mutable[key] = value
@@ -66,6 +75,7 @@ class Ledger:
         """The names: those that were loaded in their order, then the others."""
         return [
             *(key for key in self._stored if key not in self._removed),
+            *(key for key in self._withheld if key not in self._removed and key not in self._live),
             *(key for key in self._live if key not in self._stored),
         ]
 
@@ -86,16 +96,22 @@ class Ledger:
         self._live[key] = value
         return value
 
-    def attach(self, stored: Mapping[str, bytes]) -> None:
-        """Begin anew from what is stored."""
+    def attach(self, stored: Mapping[str, bytes], withheld: frozenset[str] = frozenset()) -> None:
+        """Begin anew from what is stored, besides the values that are `withheld`."""
         self._stored = stored
+        self._withheld = withheld
         self._live.clear()
         self._mutable.clear()
         self.settle()
 
+    def abandon(self) -> None:
+        """Forget what was done."""
+        self.attach(self._stored, self._withheld)
+
     def rebase(self, stored: Mapping[str, bytes]) -> None:
         """Go on from what was committed. Objects that the handler holds stay, unless others changed them."""
         self._stored = stored
+        self._withheld = frozenset()
         for key, value in list(self._live.items()):
             if key not in stored or not codec.is_same(value, stored[key]):
                 del self._live[key]
@@ -112,6 +128,10 @@ class Ledger:
         self._assigned.clear()
         self._removed.clear()
         self._altered.clear()
+
+    def is_partial(self) -> bool:
+        """Whether values are stored that were not loaded."""
+        return bool(self._withheld)
 
     def has_marks(self) -> bool:
         """Whether anything was asked for by a call: quicker than `work`, which also finds nested changes."""
@@ -145,7 +165,9 @@ class Ledger:
                 alterations.pop(key, None)
             else:
                 values[key] = data
-        return Work(values, frozenset(self._removed.intersection(self._stored)), alterations)
+        return Work(
+            values, frozenset(self._removed.intersection(self._stored.keys() | self._withheld)), alterations
+        )
 
     def _is_detached(self, key: str) -> bool:
         """Whether this request has set, removed or changed the value in place: it hangs on nothing stored then."""

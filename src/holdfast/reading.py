@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class Reading(NamedTuple):
-    """How a session was read: `home` is "local", "cache", "weak", "store", or "none" where nothing was read.
+    """How a session was read: `home` is "local", "snapshot", "cache", "weak", "store", or "none" where
+    nothing was read.
 
     `skipped` names each home that was asked before, with the reason why it did not answer.
     """

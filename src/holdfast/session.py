@@ -29,7 +29,7 @@ class Engine(Protocol):
 
     async def load(self, session: Session, freshness: Freshness | None = None) -> None: ...
     async def commit(self, session: Session) -> None: ...
-    def read(self, carried: Any) -> Known | None: ...
+    def read(self, carried: Any) -> Any: ...
 
 
 class Session(MutableMapping[str, Value]):
@@ -43,8 +43,8 @@ class Session(MutableMapping[str, Value]):
     # Attributes with one underscore are for the engine and the adapters of this package.
     def __init__(self, engine: Engine, carried: object) -> None:
         self._engine = engine
-        self._unread = carried  # what the request carries; read when it is first needed
-        self._known: Known | None = None  # and whom it comes from, if it is ours
+        self._unread = self._carried = carried  # what the request carries; read when it is first needed
+        self._known: Any = None  # and whom it comes from, if it is ours
         self._key: str | None = None  # at rest; None: not loaded, or nothing is stored for this browser
         self._record: Record | None = None
         self._loaded = not carried
@@ -56,6 +56,7 @@ class Session(MutableMapping[str, Value]):
         self._signing_in = False
         self._logged_out = False
         self._leaving: tuple[str, Record] | None = None  # the key and record that logout ends
+        self._held: Record | None = None  # what the server keeps of a session that travels with its client
 
         self._accessed = False
         self._failure: HoldfastError | None = None  # why it could not be loaded: raised when it is touched
@@ -67,6 +68,7 @@ class Session(MutableMapping[str, Value]):
         self._reading: Reading | None = None  # which home answered
         # What the browser has not seen yet, and whether the shared cache holds nothing older.
         self._news: tuple[Record, bool] | None = None
+        self._copy: tuple[Record, float] | None = None  # what it may carry a snapshot of, and as of when
         self._is_fresh = False  # that identity is new to it
         self._planted: Headers = []  # what tells it so: identity, floor and pin
         self._cleared: Headers = []  # what makes it forget them
@@ -101,6 +103,11 @@ class Session(MutableMapping[str, Value]):
     def __contains__(self, key: object) -> bool:
         self._touch()
         return self._ledger.has(key)
+
+    def clear(self) -> None:
+        """Remove every value."""
+        for key in list(self):
+            del self[key]
 
     def __repr__(self) -> str:
         # Neither values nor identity: a session ends up in logs.
@@ -213,13 +220,13 @@ class Session(MutableMapping[str, Value]):
             self._identity = self._known.identity if self._known else None
             self._loaded = self._known is None
 
-    def _attach(self, key: str | None, record: Record | None) -> None:
-        """Begin anew from what is stored (None: nothing is)."""
+    def _attach(self, key: str | None, record: Record | None, withheld: frozenset[str] = frozenset()) -> None:
+        """Begin anew from what is stored (None: nothing is), of which the values that are `withheld` are not here."""
         self._key, self._record = key, record
         self._loaded = True
         self._is_new = record is None
         self._owner = record.owner if record else None
-        self._ledger.attach(record.values if record else {})
+        self._ledger.attach(record.values if record else {}, withheld)
         self._rotating = self._signing_in = False
 
     def _rebase(self, key: str, record: Record) -> None:
@@ -239,7 +246,7 @@ class Session(MutableMapping[str, Value]):
 
     def _abandon(self) -> None:
         """Forget what this request has done."""
-        self._ledger.attach(self._record.values if self._record else {})
+        self._ledger.abandon()
         self._leaving = None
         self._logged_out = False
         self._settle()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from .commits import Regression
 from .cookies import Cookies
@@ -28,6 +28,11 @@ from .settings import Duration, default_keys, default_store, one_of, seconds, si
 from .stores import Store, from_url
 from .sync import SyncSessions
 from .timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from .tokens import Token
+    from .tokens.engine import TokenEngine
+    from .tokens.snapshots import Snapshots
 
 _HANDLE = re.compile(r"[0-9a-f]{64}")
 
@@ -52,7 +57,8 @@ class Sessions:
       signed in. `"90s"`, `"30m"`, `"12h"`, `"14d"`, seconds or a timedelta.
     - `cookie_name`: gets the prefix `__Host-` unless it begins with `__`.
     - `insecure_http`: let the cookie travel over plain http, for development only.
-    - `transport`: `"cookie"`, or `"header"` for clients that keep no cookies (see `holdfast.headers`).
+    - `transport`: `"cookie"`, `"header"` for clients that keep no cookies (see `holdfast.headers`), or `"bearer"` for
+      the access tokens of a `Bearer`.
     - `outage`: when the store cannot be reached, `"refuse"` answers 503 to requests that touch the session;
       `"read_only"` lets them read this instance's copy, of whatever age, if it is not behind what the browser has
       seen nor known to have ended; `"anonymous"` lets them read an empty one. Writes are refused in each case,
@@ -70,6 +76,13 @@ class Sessions:
     - `detect_loss`: notice when the store has lost what it acknowledged, even without copies.
     - `regression`: what to do then: `"accept"` what is stored now, or `"end"` the session. An event either way.
     - `on_event`: called with each `Event`; a hook that raises harms no request.
+    - `snapshot`: for how long a browser may carry a sealed copy of its session, `"30s"`; None is off.
+    - `private`: names (or `"prefix*"`) of values that no snapshot carries.
+    - `revoke_within`: in which time the end of a session reaches every instance that serves copies of it.
+
+    Or without a store:
+
+    - `token`: a `Token`; sessions travel with their clients, and no store is asked (see `holdfast.tokens`).
 
     Raises `ConfigError` for whatever could not work, saying what to do.
     """
@@ -83,7 +96,7 @@ class Sessions:
         absolute: Duration = "12h",
         cookie_name: str = "session",
         insecure_http: bool = False,
-        transport: Literal["cookie", "header"] = "cookie",
+        transport: Literal["cookie", "header", "bearer"] = "cookie",
         outage: Outage = "refuse",
         clock: Callable[[], float] = time.time,
         cache: str | Store | None = None,
@@ -94,20 +107,63 @@ class Sessions:
         detect_loss: bool = False,
         regression: Regression = "accept",
         on_event: Callable[[Event], object] | None = None,
+        snapshot: Duration | None = None,
+        private: Collection[str] = (),
+        revoke_within: Duration = "1s",
+        token: Token | None = None,
     ) -> None:
-        one_of("transport", transport, "cookie", "header")
+        one_of("transport", transport, "cookie", "header", "bearer")
         one_of("outage", outage, "refuse", "read_only", "anonymous")
         one_of("freshness", freshness, *FRESHNESS)
         one_of("regression", regression, "accept", "end")
         if outage == "read_only" and local is None:
             raise ConfigError('outage="read_only" reads local copies: it needs local="64MB"')
-        in_memory = store == "memory://"
-        if store is None:
-            store = default_store()
         self._timeouts = Timeouts(seconds(idle, "idle"), seconds(absolute, "absolute"))
-        events = Events(on_event)
         self._clock = clock
-        self._homes = Homes(
+        events = Events(on_event)
+        in_memory = store == "memory://"
+        if store is None and token is None:
+            store = default_store()
+        # What is kept in memory dies with the process, and so may its keys.
+        fallback = Keyring.generate if in_memory else default_keys
+        keyring = fallback() if keys is None else Keyring.of(keys)
+        cookies = Cookies(keyring, cookie_name, insecure_http=insecure_http)
+        self._by_header = transport != "cookie"
+        self._travelling: TokenEngine | None = None
+        self._engine: Engine | TokenEngine
+        if token is not None:
+            if any((store, cache, snapshot, weak, detect_loss)):
+                raise ConfigError(
+                    "token= keeps sessions with their clients alone, without store=, cache=, snapshot=, weak= and "
+                    "detect_loss=: for a store with copies at the clients leave token= out and set snapshot="
+                )
+            if private:
+                raise ConfigError(
+                    "private= beside a token is said where the rest of it is: Token(private=, spill=)"
+                )
+            if outage != "refuse":
+                raise ConfigError(
+                    "outage= is about reading a store, and a token is read without one: leave it out"
+                )
+            from .tokens.assembly import token_engine  # slow to load, and only needed here
+
+            self._engine = self._travelling = token_engine(
+                token,
+                keyring,
+                cookies,
+                transport=transport,
+                name=cookie_name,
+                timeouts=self._timeouts,
+                clock=clock,
+                events=events,
+            )
+            self.vary = self._travelling.vary
+            return
+        if transport == "bearer":
+            raise ConfigError('transport="bearer" reads the access tokens of a Bearer: set token=')
+        assert store is not None  # noqa: S101 - chosen above; for the type checker
+        snapshots = _snapshots(snapshot, private, seconds(revoke_within, "revoke_within"), cookies, keyring)
+        homes = self._homes = Homes(
             from_url(store) if isinstance(store, str) else store,
             cache=cache,
             local_bytes=size(local, "local"),
@@ -115,18 +171,15 @@ class Sessions:
             weak=weak,
             clock=clock,
             events=events,
+            revoke_within=seconds(revoke_within, "revoke_within"),
+            snapshots=snapshots,
         )
-        # What is kept in memory dies with the process, and so may its keys.
-        fallback = Keyring.generate if in_memory else default_keys
-        keyring = fallback() if keys is None else Keyring.of(keys)
-        cookies = Cookies(keyring, cookie_name, insecure_http=insecure_http)
-        self._by_header = transport == "header"
         carrier = TokenHeaders(keyring, cookie_name) if self._by_header else cookies
         self.vary = carrier.vary  # the header that requests carry their session in
         self._engine = Engine(
-            self._homes,
+            homes,
             transport=carrier,
-            floors=FloorToken(keyring, cookies.name) if self._homes.have_copies or detect_loss else None,
+            floors=FloorToken(keyring, cookies.name) if homes.have_copies or detect_loss else None,
             timeouts=self._timeouts,
             outage=outage,
             regression=regression,
@@ -170,18 +223,19 @@ class Sessions:
 
     async def aclose(self) -> None:
         """Let go of the connections of this event loop. What is used afterwards opens new ones."""
-        await self._homes.aclose()
+        await self._engine.aclose()
 
     # For administrators
 
     async def of(self, owner: str) -> list[SessionInfo]:
         """The live sessions of an owner, the latest first. Raises `StoreError`."""
         now = self._clock()
-        records = await self._homes.carry(self._homes.store.of(owner))
+        records = await self._engine.of(owner)
+        # By what is stored: a Bearer on the same store has timeouts of its own.
         live = [
             SessionInfo(key, owner, record.created_at, record.expires_at)
             for key, record in records.items()
-            if record.owner == owner and self._timeouts.is_live(record, now)
+            if record.owner == owner and record.is_live(now)
         ]
         return sorted(live, key=lambda info: info.created_at, reverse=True)
 
@@ -189,10 +243,18 @@ class Sessions:
         """End the session with this handle, on every instance; whether there was one. Raises `StoreError`."""
         if not _HANDLE.fullmatch(handle):
             return False
-        return await self._homes.carry(self._engine.revoke(handle))
+        return await self._engine.end(handle)
 
     async def end_all(self, owner: str, but: str | None = None) -> int:
-        """End the owner's sessions, except the one with the handle `but`; how many. Raises `StoreError`."""
+        """End the owner's sessions, except the one with the handle `but`; how many. Raises `StoreError`.
+
+        Of sessions that travel with their clients (`token=`) nobody knows how many there are: 0, and none excepted.
+        """
+        if self._travelling is not None:
+            if but is not None:
+                raise ConfigError("but= names a session in a store: of a user's tokens none can be excepted")
+            await self._travelling.end_all(owner)
+            return 0
         ended = 0
         for info in await self.of(owner):
             if info.handle != but:
@@ -201,10 +263,29 @@ class Sessions:
 
     async def sweep(self) -> int:
         """Delete what has expired, where the store does not do so itself; how many. Raises `StoreError`."""
-        return await self._homes.carry(self._homes.store.sweep(self._clock()))
+        return await self._engine.sweep(self._clock())
 
     @property
     def sync(self) -> SyncSessions:
         """The same calls for sync callers. Raises `ConfigError` if the store has only an async client."""
-        self._homes.require_sync()
+        self._engine.require_sync()
         return SyncSessions(self)
+
+
+def _snapshots(
+    life: Duration | None, private: Collection[str], revoke_within: float, cookies: Cookies, keyring: Keyring
+) -> Snapshots | None:
+    """The snapshots that were asked for. Raises `ConfigError`."""
+    if life is None:
+        if private:
+            raise ConfigError("private= is about what travels: set snapshot=, or name it in a Token")
+        return None
+    if cookies.is_single:
+        raise ConfigError(
+            "a host that passes one cookie only leaves no room for snapshots: leave snapshot= out"
+        )
+    from .tokens import Secrecy  # with the cryptography that snapshots need, only loaded for them
+    from .tokens.snapshots import Snapshots, SnapshotToken
+
+    token = SnapshotToken(keyring, cookies.name, Secrecy(private, "private"))
+    return Snapshots(token, life=seconds(life, "snapshot"), revoke_within=revoke_within)

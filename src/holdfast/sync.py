@@ -1,15 +1,18 @@
-"""The calls of `Sessions` for callers that do not await: each runs to its end over a blocking client."""
+"""The calls of `Sessions` and `Bearer` for callers that do not await: each runs to its end over a blocking client."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ._colour import run
 
 if TYPE_CHECKING:
+    from .bearer import Bearer
     from .ladder import Freshness
     from .session import Session
     from .sessions import SessionInfo, Sessions
+    from .tokens.pairs import Claims, Pair
 
 
 class SyncSessions:
@@ -41,3 +44,45 @@ class SyncSessions:
     def sweep(self) -> int:
         """See `Sessions.sweep`."""
         return run(self._sessions.sweep())
+
+
+class SyncBearer:
+    """`bearer.sync`: the same names, arguments, results and errors as on `Bearer`."""
+
+    def __init__(self, bearer: Bearer) -> None:
+        self._bearer = bearer
+        # These wait for nobody.
+        self.open = bearer.open
+        self.challenge = bearer.challenge
+
+    def issue(self, owner: str, values: Mapping[str, Any] | None = None) -> Pair:
+        """See `Bearer.issue`."""
+        return run(self._bearer.issue(owner, values))
+
+    def refresh(self, token: str | bytes) -> Pair:
+        """See `Bearer.refresh`."""
+        return run(self._bearer.refresh(token))
+
+    def revoke(self, token: str | bytes) -> None:
+        """See `Bearer.revoke`."""
+        run(self._bearer.revoke(token))
+
+    def load(self, handle: str) -> Claims:
+        """See `Bearer.load`."""
+        return run(self._bearer.load(handle))
+
+    def change(self, handle: str, values: Mapping[str, Any], unset: Collection[str] = ()) -> None:
+        """See `Bearer.change`."""
+        run(self._bearer.change(handle, values, unset))
+
+    def of(self, owner: str) -> list[SessionInfo]:
+        """See `Bearer.of`."""
+        return run(self._bearer.of(owner))
+
+    def end(self, handle: str) -> bool:
+        """See `Bearer.end`."""
+        return run(self._bearer.end(handle))
+
+    def end_all(self, owner: str, but: str | None = None) -> int:
+        """See `Bearer.end_all`."""
+        return run(self._bearer.end_all(owner, but))

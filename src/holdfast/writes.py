@@ -60,7 +60,7 @@ def goes_on(record: Record) -> bool:
 
 async def create(store: Guard, key: str, record: Record) -> None:
     """Store a new session under a fresh random key."""
-    _check_size(store, record.values)
+    check_size(store, record.values)
     if not await store.create(key, record):
         raise StoreError("the store says that a fresh random key is taken")
 
@@ -77,7 +77,7 @@ async def change(
     """Commit the work to the record, altering anew whatever another writer was faster with."""
     for attempt in deadline.rounds(_ROUNDS):
         if work.set:
-            _check_size(store, _applied(record.values, work))
+            check_size(store, _applied(record.values, work))
         wanted = Change(
             tag=new_tag(),
             now=now,
@@ -166,7 +166,8 @@ def _difference(record: Record, values: Mapping[str, bytes], now: float) -> Chan
     return Change(tag=new_tag(), now=now, set=changed, unset=frozenset(record.values).difference(values))
 
 
-def _check_size(store: Guard, values: Mapping[str, bytes]) -> None:
+def check_size(store: Guard, values: Mapping[str, bytes]) -> None:
+    """Raise `SessionTooLarge`, naming the largest keys, for values that the store does not take."""
     sizes = {name: len(name.encode()) + len(data) for name, data in values.items()}
     total = sum(sizes.values())
     if store.max_bytes is not None and total > store.max_bytes:

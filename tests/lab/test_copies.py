@@ -14,7 +14,7 @@ from holdfast import Keyring, Sessions
 from holdfast.lab.checker import Verdict, check
 from holdfast.lab.instance import application
 from holdfast.lab.report import Settings, reading_help, who_answered
-from holdfast.lab.strategies import COPY_AGE_SECONDS, Strategy, strategies
+from holdfast.lab.strategies import COPY_AGE_SECONDS, SNAPSHOT_SECONDS, Strategy, strategies
 from holdfast.lab.trial import Trial, summary, trial
 
 NOTHING_BROKEN = Verdict(
@@ -41,23 +41,27 @@ def test_without_being_asked_no_strategy_has_copies(tmp_path: Path) -> None:
 
 
 def test_copies_in_the_instances_need_no_server(tmp_path: Path) -> None:
-    """Four rows as without, then cache-aside and Holdfast with local copies, on a file each."""
+    """Four rows as without, then cache-aside, Holdfast with local copies and snapshots, on a file each, and tokens."""
     added = strategies([], tmp_path, copies=True)[4:]
     assert [strategy.name for strategy in added] == [
         "cache-aside in memory",
         "holdfast: store + local",
         "holdfast: local with affinity",
+        "holdfast: store + snapshot",
+        "holdfast: token, no store",
     ]
-    assert [strategy.affinity for strategy in added] == [False, False, True]
-    assert [strategy.local for strategy in added] == [False, True, True]
+    assert [strategy.affinity for strategy in added] == [False, False, True, False, False]
+    assert [strategy.local for strategy in added] == [False, True, True, False, False]
+    assert [strategy.snapshot for strategy in added] == [False, False, False, True, False]
     assert all(strategy.cache is None for strategy in added)
-    assert len({strategy.store for strategy in added}) == 3
+    assert len({strategy.store for strategy in added}) == 5
+    assert added[-1].store is None
 
 
 def test_a_cache_adds_its_strategies_and_hides_its_password(tmp_path: Path) -> None:
     """The cache's rows come after those with copies in the instances."""
     url = "redis://ada:hunter2@cache:6379/0"
-    added = strategies([], tmp_path, cache=url)[7:]
+    added = strategies([], tmp_path, cache=url)[9:]
     assert [strategy.name for strategy in added] == [
         "cache-aside in redis",
         "holdfast: store + cache",
@@ -65,7 +69,7 @@ def test_a_cache_adds_its_strategies_and_hides_its_password(tmp_path: Path) -> N
     ]
     assert [strategy.local for strategy in added] == [False, False, True]
     assert {strategy.cache for strategy in added} == {url}
-    assert len({strategy.name for strategy in strategies([], tmp_path, cache=url)}) == 10
+    assert len({strategy.name for strategy in strategies([], tmp_path, cache=url)}) == 12
 
 
 @pytest.mark.parametrize(
@@ -109,7 +113,7 @@ def test_the_row_counts_the_homes() -> None:
         for home in ({"home": "local"}, {"home": "local"}, {"home": "store"}, {"home": "none"}, {})
     ]
     row = summary(Strategy("h", "holdfast", local=True), events, NOTHING_BROKEN)
-    assert row["homes"] == {"local": 2, "cache": 0, "store": 1}
+    assert row["homes"] == {"local": 2, "snapshot": 0, "cache": 0, "store": 1}
     assert "homes" not in summary(Strategy("h", "holdfast"), events, NOTHING_BROKEN)
 
 
@@ -154,3 +158,73 @@ async def test_a_trial_with_copies(tmp_path: Path, redis_url: str, shared: bool)
     assert outcome.row["homes"]["local"] > 0
     assert (outcome.row["homes"]["cache"] > 0) == shared
     assert outcome.row["late_ends"] <= check(outcome.events).counts["revived"]
+
+
+async def test_an_instance_answers_from_what_the_browser_carries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the pin, the store plants a snapshot, and another instance, which has never been asked, reads from it."""
+    now = time.time()
+    monkeypatch.setattr("holdfast.Sessions", partial(Sessions, clock=lambda: now))
+    monkeypatch.setenv("HOLDFAST_KEYS", Keyring.new_secret())
+    strategy = Strategy("h", "holdfast", store=f"sqlite:///{tmp_path}/s.db", snapshot=True)
+    told = []
+    async with httpx.AsyncClient(base_url="https://shop") as browser:
+        for path in ("/visit", "/read", "/read", "/read"):
+            application_now = httpx.ASGITransport(application("i", strategy, {}))
+            async with httpx.AsyncClient(transport=application_now, base_url="https://shop") as one:
+                one.cookies = browser.cookies
+                answer = await (one.post(path) if path == "/visit" else one.get(path))
+                browser.cookies = one.cookies
+            told.append(answer.headers["holdfast-explain"].partition(";")[0])
+            if len(told) == 2:
+                now += SNAPSHOT_SECONDS + 2.5
+                browser.cookies.delete("__Host-session-pin")
+    assert told == ["none", "store", "store", "snapshot"]
+
+
+async def test_a_trial_with_snapshots(tmp_path: Path) -> None:
+    """Browsers carry copies to instances that come and go; an end arrives in time, and no promise is broken."""
+    outcome = await trial(
+        Strategy("snapshots", "holdfast", store=f"sqlite:///{tmp_path}/s.db", snapshot=True),
+        seconds=9.0,
+        users=16,
+        min_instances=2,
+        max_instances=3,
+        seed=5,
+        browse=True,
+    )
+    assert outcome.violations == []
+    assert outcome.row["instances_killed"] >= 4
+    assert outcome.row["homes"]["snapshot"] > 0
+    assert outcome.row["late_ends"] <= check(outcome.events).counts["revived"]
+
+
+async def test_snapshots_that_are_believed_are_caught(tmp_path: Path) -> None:
+    """Floor and pin taken out of the instances: browsers see their sessions go backwards."""
+    outcome = await trial(
+        Strategy(
+            "credulous", "holdfast", store=f"sqlite:///{tmp_path}/s.db", snapshot=True, fault="credulous"
+        ),
+        seconds=6.0,
+        users=16,
+        min_instances=2,
+        max_instances=3,
+        seed=5,
+        browse=True,
+    )
+    assert outcome.row["stale_reads"] >= 10
+
+
+async def test_what_tokens_lose_is_shown_and_set_apart(tmp_path: Path) -> None:
+    """Two tabs lose updates, as is said of them; that is no broken promise of Holdfast's, and is told in words."""
+    outcome = await trial(
+        Strategy("tokens", "token"), seconds=6.0, users=24, min_instances=1, max_instances=3, seed=5
+    )
+    row = outcome.row
+    assert (row["holdfast"], row["apart"]) == (False, True)
+    assert row["updates_lost"] >= 5
+    assert (row["crossed"], row["false_acks"]) == (0, 0)
+    told = [str(line) for line in reading_help([outcome])]
+    assert any(line.startswith("tokens: ") and "lose one of the changes" in line for line in told)
+    assert not any("Broke promises" in line for line in told)

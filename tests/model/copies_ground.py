@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from copies_state import (
     ANSWERED,
     CLAIM,
@@ -13,6 +15,7 @@ from copies_state import (
     PROMISES,
     TOMBSTONE,
     Broken,
+    Browser,
     Cache,
     Instance,
     Request,
@@ -22,17 +25,21 @@ from copies_state import (
 )
 from copies_world import Rules, World
 
+Holder = TypeVar("Holder", Browser, Request)
+
 
 class Ground:
     """Rules, a world, and how they bear on the parts of a state."""
 
     def __init__(self, rules: Rules, world: World, promises: frozenset[str] = PROMISES) -> None:
         self.rules, self.world, self.promises = rules, world, promises
-        self.pin = world.copy_age + (0 if rules.pin_is_short else 1)
+        self.pin = world.oldest if rules.pin_outlives_snapshots else world.copy_age
+        self.pin += 0 if rules.pin_is_short else 1
         self.long = world.cache_life + self.pin
         self.puts_age = rules.put_into_empty or rules.put_life == "from read"
         # No age above this one makes a difference.
-        self.oldest = max(world.lag or 0, world.longest_life if world.local or world.cache else 0) + 1
+        has_copies = world.local or world.cache or world.snapshot_life
+        self.oldest = max(world.lag or 0, world.longest_life if has_copies else 0) + 1
 
     def _answer(self, state: State, place: int, request: Request, version: int, plants: int) -> State:
         if request.who == "x":
@@ -46,6 +53,8 @@ class Ground:
             saw=request.saw,
             version=version,
             plants=plants,
+            carries=request.carries,
+            carries_age=request.carries_age,
         )
         return self._put_back(state, place, answer)
 
@@ -80,6 +89,7 @@ class Ground:
         world, browser, store, cache = self.world, state.browser, state.store, state.cache
         oldest = self.oldest
         browser = browser._replace(pin=max(0, browser.pin - 1), long_pin=max(0, browser.long_pin - 1))
+        browser = self._older_snapshot(browser)
         instances = tuple(self._older(instance) for instance in state.instances)
         store = Store(
             store.version,
@@ -98,6 +108,12 @@ class Ground:
             else request
             for request in state.requests
         )
+        if world.snapshot_life:
+            counts = self.rules.snapshot_age_from_read
+            requests = tuple(
+                request if request.phase == ANSWERED and not counts else self._older_snapshot(request)
+                for request in requests
+            )
         return state._replace(
             browser=browser, instances=instances, store=store, cache=cache, requests=requests
         )
@@ -107,6 +123,14 @@ class Ground:
         if instance.version == NONE or instance.age >= self.world.copy_age:
             return Instance(NONE, 0, view_age, instance.knows)
         return Instance(instance.version, instance.age + 1, view_age, instance.knows)
+
+    def _older_snapshot(self, holder: Holder) -> Holder:
+        """The browser, or a request, with its snapshot a tick older; without it, if that is too old now."""
+        if holder.carries == NONE:
+            return holder
+        if holder.carries_age >= self.world.snapshot_life:
+            return holder._replace(carries=NONE, carries_age=0)
+        return holder._replace(carries_age=holder.carries_age + 1)
 
     # States that are the same
 

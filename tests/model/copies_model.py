@@ -56,12 +56,14 @@ class Model(Reads, Writes):
         if world.warm:
             copy = Instance(0) if world.local else Instance()
             cache = Cache(ENTRY, 0, world.cache_life) if world.cache else Cache()
-            states.append(cold._replace(instances=(copy,) * world.instances, cache=cache))
+            browser = cold.browser._replace(carries=0) if world.snapshot_life else cold.browser
+            states.append(cold._replace(browser=browser, instances=(copy,) * world.instances, cache=cache))
         return list(dict.fromkeys(states))
 
     def beginning(self, state: State) -> str:
         """An initial state in words."""
-        copies = state.cache.kind == ENTRY or state.instances[0].version != NONE
+        local, carried = state.instances[0].version, state.browser.carries
+        copies = state.cache.kind == ENTRY or local != NONE or carried != NONE
         homes = "copies of version 0 are everywhere" if copies else "there are no copies"
         return f"the browser has floor 0 and no pin; {homes}"
 
@@ -83,6 +85,8 @@ class Model(Reads, Writes):
                 read = Request(
                     STARTED, "b", 0, at, browser.floor, int(strong), wrote=browser.wrote, saw=browser.saw
                 )
+                if not strong:
+                    read = read._replace(carries=browser.carries, carries_age=browser.carries_age)
                 cookies = "no floor" if browser.floor == NONE else f"floor {browser.floor}"
                 cookies += ", pin" if browser.pin or browser.long_pin else ""
                 after = self._add(state, read)._replace(starts=state.starts - 1)
@@ -130,13 +134,17 @@ class Model(Reads, Writes):
             planted = f" with floor {version} and a {'long ' if request.plants == LONG else ''}pin"
             if not self.rules.pin:
                 browser, planted = browser._replace(pin=0, long_pin=0), f" with floor {version}"
+        if request.carries != NONE:
+            browser = browser._replace(carries=request.carries, carries_age=request.carries_age)
+            planted += f" with a snapshot of version {request.carries}"
         yield f"{name} arrives{planted}", self._remove(state._replace(browser=browser), place)
 
     def _faults(self, state: State) -> Iterator[Step]:
         world, browser = self.world, state.browser
         if world.evicts and state.cache.kind != EMPTY:
             yield "the cache evicts what it has", state._replace(cache=Cache())
-        if world.loses_cookies and browser.floor != NONE and browser.wrote + browser.saw:
+        knows = browser.wrote or browser.saw or browser.carries != NONE
+        if world.loses_cookies and browser.floor != NONE and knows:
             yield "the browser loses its floor", state._replace(browser=browser._replace(floor=NONE))
             if not browser.long_pin:
                 gone = browser._replace(floor=NONE, pin=0)

@@ -36,6 +36,10 @@ class Reads(Ground):
         world, at = self.world, request.instance
         name = f"the read on {INSTANCES[at]} (floor {request.floor})"
         instance = state.instances[at]
+        sent, request = request, request._replace(carries=NONE, carries_age=0)
+        unasked = sent.carries_age <= world.feed_age or not self.rules.snapshot_feed
+        if unasked and not instance.knows:
+            yield from self._serve_snapshot(state, place, sent)
         if world.ends and self.rules.feed:
             if instance.view_age > world.feed_age:
                 if world.feed_fails:
@@ -45,6 +49,8 @@ class Reads(Ground):
             if instance.knows:
                 yield from self._read_strongly(state, place, request)
                 return
+        if not unasked:
+            yield from self._serve_snapshot(state, place, sent)
         if instance.version != NONE and instance.version >= request.floor:
             self._check_age(state, instance.version)
             yield (
@@ -75,10 +81,28 @@ class Reads(Ground):
         else:
             yield f"{name} finds nothing acceptable in the cache", self._put_back(state, place, past)
 
+    def _serve_snapshot(self, state: State, place: int, sent: Request) -> Iterator[Step]:
+        """It may answer; or not, where the instance has a copy of its own, or cannot open it."""
+        version = sent.carries
+        if version == NONE or (version < sent.floor and self.rules.snapshot_floor):
+            return
+        if self.world.cache and version > sent.floor:
+            return  # the cache has to hear of it first
+        self._check_age(state, version)
+        name = f"the read on {INSTANCES[sent.instance]} (floor {sent.floor})"
+        request = sent._replace(carries=NONE, carries_age=0)
+        yield (
+            f"{name} is served version {version} by its snapshot",
+            self._serve(state, place, request, version, 0),
+        )
+
     def _feed_tells(self, state: State) -> bool:
         """It forgets what ended longer ago than copies live; the time that the end itself takes is allowed for."""
-        store = state.store
-        return bool(store.feed) and store.ended <= self.world.longest_life
+        store, world = state.store, self.world
+        horizon = world.longest_life
+        if not self.rules.feed_outlives_snapshots:
+            horizon -= world.oldest - world.copy_age
+        return bool(store.feed) and store.ended <= horizon
 
     def _past_copies(self, state: State, place: int, request: Request) -> Iterator[Step]:
         if self.world.weak:
@@ -114,11 +138,19 @@ class Reads(Ground):
         state = self._keep_local(state, request.instance, version)
         yield (
             f"{name} reads version {version} from the store",
-            self._serve(state, place, request, version, request.claim),
+            self._serve(state, place, request, version, request.claim, stored=True),
         )
 
     def _serve(
-        self, state: State, place: int, request: Request, version: int, claim: int, local: bool = False
+        self,
+        state: State,
+        place: int,
+        request: Request,
+        version: int,
+        claim: int,
+        *,
+        local: bool = False,
+        stored: bool = False,
     ) -> State:
         """The read has its version: next the cache, if it must be told, and then the answer."""
         world, store = self.world, state.store
@@ -131,6 +163,8 @@ class Reads(Ground):
         if self.rules.absent_floor_is_zero and request.floor == NONE:
             newer = self.rules.floor_after_reads and version > 0
         plants = SHORT if newer else NOTHING
+        if world.snapshot_life and stored and request.who == "b" and not (newer or request.strong):
+            request = request._replace(carries=version, carries_age=0)
         confirms = newer and self.rules.confirm_reads and (self.rules.confirm_local or not local)
         if world.cache and (confirms or claim):
             served = Request(
@@ -143,6 +177,8 @@ class Reads(Ground):
                 version=version,
                 claim=claim,
                 plants=plants,
+                carries=request.carries,
+                carries_age=request.carries_age,
             )
             return self._put_back(state, place, served)
         return self._answer(state, place, request, version, plants)

@@ -46,6 +46,8 @@ class Browser(NamedTuple):
     long_pin: int
     wrote: int
     saw: int
+    carries: int = NONE  # the version of its snapshot, and the age of that
+    carries_age: int = 0
 
 
 class Instance(NamedTuple):
@@ -88,6 +90,9 @@ class Request(NamedTuple):
     claim: int = 0  # its claim is the one in the cache
     since: int = 0  # ticks since its read of the store
     plants: int = 0
+    # Before it is answered, the snapshot that the browser has sent with it; then the one that its answer brings.
+    carries: int = NONE
+    carries_age: int = 0
 
 
 class State(NamedTuple):

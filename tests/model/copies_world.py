@@ -26,6 +26,11 @@ class Rules:
     - `claims`: a reader refills the cache only if the claim it took before reading is still there.
     - `age_from_read`: an entry's life counts from the read of the store, and not from the refill.
     - `weak_fills`: weak reads fill local copies and the cache's claims.
+    - `pin_outlives_snapshots`: otherwise the pin lives as if there were none.
+    - `snapshot_floor`: a snapshot below the floor is not served.
+    - `snapshot_age_from_read`: its age counts from the read of the store, and not from when its answer arrives.
+    - `snapshot_feed`: an older snapshot than the feed's age is served only if the feed, as it is now, allows it.
+    - `feed_outlives_snapshots`: otherwise the feed remembers endings for as long as if there were none.
     """
 
     pin: bool = True
@@ -44,6 +49,11 @@ class Rules:
     claims: bool = True
     age_from_read: bool = True
     weak_fills: bool = False
+    pin_outlives_snapshots: bool = True
+    snapshot_floor: bool = True
+    snapshot_age_from_read: bool = True
+    snapshot_feed: bool = True
+    feed_outlives_snapshots: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class World:
     - `external`, `visits`: how many writes and how many reads another device makes.
     - `ends`: an administrator may end the session.
     - `local`, `cache`, `weak`: which homes of copies there are.
+    - `snapshot_life`: the browser carries snapshots that live so long; 0: none.
     - `copy_age` (D), `cache_life` (L), `feed_age` (r), `lag` (of the replica; None: without bound).
     - `in_order`: the browser waits for each response before its next request.
     - `commits_fill`: a commit leaves a local copy on its instance.
@@ -72,6 +83,7 @@ class World:
     local: bool = False
     cache: bool = False
     weak: bool = False
+    snapshot_life: int = 0
     copy_age: int = 1
     cache_life: int = 3
     feed_age: int = 1
@@ -89,6 +101,11 @@ class World:
     warm: bool = True
 
     @property
+    def oldest(self) -> int:
+        """How old a copy may be that nobody brings up to date: D, or the life of snapshots."""
+        return max(self.copy_age, self.snapshot_life)
+
+    @property
     def longest_life(self) -> int:
-        """For how long a copy may be behind the store: that of the cache's entries, if there is a cache, and D."""
-        return self.copy_age + (self.cache_life if self.cache else 0)
+        """For how long a copy may be behind the store: that of the cache's entries, if there is a cache, and more."""
+        return self.oldest + (self.cache_life if self.cache else 0)

@@ -23,6 +23,10 @@ SMALL = {
     "weak reads": World(weak=True, external=1, requests=2),
     "weak reads, three requests": World(weak=True),
     "all homes": World(local=True, cache=True, weak=True, requests=2, writes=1),
+    "snapshots": World(snapshot_life=2, requests=3, instances=1),
+    "snapshots and another device": World(snapshot_life=2, requests=2, external=1, instances=1),
+    "snapshots and local copies": World(snapshot_life=2, local=True, requests=2, kills=False),
+    "snapshots and revocation": World(snapshot_life=2, requests=1, writes=1, ends=True, feed_fails=True),
     "revocation": World(local=True, cache=True, weak=True, requests=1, writes=1, ends=True, feed_fails=True),
 }
 
@@ -30,6 +34,17 @@ LARGE = {
     "shared cache, three requests": World(cache=True),
     "all homes and another device": World(
         local=True, cache=True, weak=True, requests=2, writes=1, external=1
+    ),
+    "snapshots and revocation, two requests": World(
+        snapshot_life=2, requests=2, writes=1, ends=True, feed_fails=True
+    ),
+    "snapshots, three requests": World(snapshot_life=2, local=True, requests=3),
+    "snapshots and the shared cache": World(snapshot_life=2, cache=True, requests=2, external=1),
+    "snapshots and all homes": World(
+        snapshot_life=2, local=True, cache=True, weak=True, requests=2, writes=1
+    ),
+    "snapshots, all homes, revocation": World(
+        snapshot_life=2, local=True, cache=True, weak=True, requests=1, writes=1, ends=True
     ),
     "revocation, two requests": World(local=True, cache=True, ends=True, requests=2, writes=1),
 }
@@ -105,6 +120,7 @@ CACHE = World(cache=True, instances=1, kills=False, loses_cookies=False, loses_a
 CACHE_THAT_KEEPS = replace(CACHE, evicts=False)
 BRIEF = {"copy_age": 0, "cache_life": 2}  # without local copies, nothing is as old as D
 AND_A_DEVICE = replace(CACHE_THAT_KEEPS, external=1, cold=False)
+CARRIED = World(snapshot_life=2, instances=1, kills=False)
 ENDING = World(local=True, ends=True, requests=2, writes=1, kills=False, loses_cookies=False)
 
 MUTANTS = {
@@ -147,6 +163,28 @@ MUTANTS = {
         READ_YOUR_WRITES,
     ),
     "a life that counts from the refill": (Rules(age_from_read=False), CACHE_THAT_KEEPS, COPY_AGE),
+    "a pin that snapshots outlive": (Rules(pin_outlives_snapshots=False), CARRIED, READ_YOUR_WRITES),
+    "no pin over snapshots": (Rules(pin=False), CARRIED, READ_YOUR_WRITES),
+    "snapshots without a floor": (
+        Rules(snapshot_floor=False),
+        replace(CARRIED, in_order=True, loses_cookies=False, loses_pin_alone=True),
+        READ_YOUR_WRITES,
+    ),
+    "a snapshot's age that counts from the answer": (
+        Rules(snapshot_age_from_read=False),
+        replace(CARRIED, requests=2, external=1),
+        COPY_AGE,
+    ),
+    "snapshots without the feed": (
+        Rules(snapshot_feed=False),
+        replace(CARRIED, requests=1, ends=True),
+        REVOCATION,
+    ),
+    "a feed that snapshots outlive": (
+        Rules(feed_outlives_snapshots=False),
+        replace(CARRIED, requests=1, ends=True),
+        REVOCATION,
+    ),
 }
 
 

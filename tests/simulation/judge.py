@@ -35,7 +35,7 @@ class _Judge:
     def __init__(self, world: World) -> None:
         self.plan: Plan = world.plan
         self.world = world
-        self.revocation = min(1.0, self.plan.copy_age / 2)  # seconds in which an ending arrives
+        self.revocation = self.plan.ends_within
         self.found: list[Violation] = []
         self.truth = History(world.written)
 
@@ -126,7 +126,10 @@ class _Judge:
                 if self.truth.session_of.get(request.key or "") != session:
                     self._blame("no crossing", str(request))
                 for name, (rank, shown_by) in bounds.items():
-                    if self.truth.rank(session, name, visit.before.get(name)) < rank:
+                    if (
+                        name not in visit.withheld
+                        and self.truth.rank(session, name, visit.before.get(name)) < rank
+                    ):
                         own = shown_by.step.kind != "read"
                         promise = "read your writes" if own else "monotonic reads"
                         self._blame(promise, f"{name} went back: {request}\n    after {shown_by}")
@@ -172,7 +175,7 @@ class _Judge:
             acknowledged = request.status == 200 and request.left is not None
             if session is None:
                 continue
-            if request.step.kind == "count":
+            if request.step.kind in ("count", "count and login"):
                 counted[session][0] += acknowledged
                 counted[session][1] += 1
             elif acknowledged and request.wrote is not None:
@@ -214,7 +217,7 @@ class _Judge:
     def _age(self) -> None:
         if self.world.backends.to_cache.troubles or self.world.replica_paused or self.plan.max_lag > 5.0:
             return
-        bound = max(self.plan.copy_age, self.plan.max_lag) + 0.001
+        bound = max(self.plan.oldest, self.plan.max_lag) + 0.001
         for write in self.world.requests:
             session = write.visit.shown.get("born")
             if write.status != 200 or write.left is None or write.wrote is None or session is None:
@@ -225,7 +228,11 @@ class _Judge:
                 if request.status != 200 or visit.before.get("born") != session or visit.began is None:
                     continue
                 is_late = request.started >= write.left + bound
-                if is_late and self.truth.rank(session, name, visit.before.get(name)) < rank:
+                if (
+                    is_late
+                    and name not in visit.withheld
+                    and self.truth.rank(session, name, visit.before.get(name)) < rank
+                ):
                     self._blame("bounded copy age", f"{request}\n    does not see {write}")
 
     # Loss is noticed
@@ -245,6 +252,7 @@ class _Judge:
             behind = not seen or any(
                 self.truth.rank(session, name, seen.get(name)) < self.truth.rank(session, name, value)
                 for name, value in earlier.visit.shown.items()
+                if name not in request.visit.withheld
             )
             said = any(
                 event.kind == "regression" and event.handle == request.key and at >= self.world.rolled_back[0]

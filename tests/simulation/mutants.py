@@ -13,8 +13,10 @@ from holdfast.copies.revoked import RevokedFeed
 from holdfast.floor import Floor, FloorToken
 from holdfast.homes import Homes
 from holdfast.ladder import Question
-from holdfast.record import Record
+from holdfast.record import Change, Record
 from holdfast.stores.guard import Guard
+from holdfast.tokens.snapshots import Snapshots
+from holdfast.work import Work
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
 
@@ -81,4 +83,56 @@ MUTATIONS: dict[str, Mutation] = {
     "cache set without version guard": cache_set_without_guard,
     "no revoked feed": no_revoked_feed,
     "refill without claim": refill_without_claim,
+}
+
+
+def pin_as_for_other_copies(patch: pytest.MonkeyPatch) -> None:
+    """The pin lives as long as it would if browsers carried nothing."""
+    patch.setattr(Homes, "pin_seconds", lambda self, confirmed: self._ladder._copy_age + 1.0)
+
+
+def age_from_the_response(patch: pytest.MonkeyPatch) -> None:
+    """A snapshot counts as taken when the response leaves."""
+    make = Snapshots.make
+    patch.setattr(
+        Snapshots,
+        "make",
+        lambda self, record, as_of, identity, now: make(self, record, now, identity, now),
+    )
+
+
+def no_age_check(patch: pytest.MonkeyPatch) -> None:
+    """The browser is trusted to throw a snapshot away in time."""
+    patch.setattr(Snapshots, "open", lambda self, *sent: self._token.read(*sent))
+
+
+def no_feed_for_snapshots(patch: pytest.MonkeyPatch) -> None:
+    """Nobody asks which sessions have ended while a snapshot lives."""
+    patch.setattr(Snapshots, "trusted", property(lambda self: 1e9, lambda self, seconds: None), raising=False)
+
+
+def write_upon_what_is_carried(patch: pytest.MonkeyPatch) -> None:
+    """What was made of the values in a snapshot is stored, whatever is stored by then."""
+    commit = Guard.commit
+
+    async def commit_anyway(self: Any, key: str, change: Change) -> Record:
+        is_seal = change.expires_at is not None and change.expires_at < 0
+        return await commit(self, key, change if is_seal else change._replace(base=None))
+
+    patch.setattr(Guard, "commit", commit_anyway)
+
+
+def forget_what_was_counted_elsewhere(patch: pytest.MonkeyPatch) -> None:
+    """A login takes the results of alterations along as they are."""
+    patch.setattr(Work, "on", lambda self, values: self)
+
+
+# Each is caught by schedules in which a browser carries snapshots, and there are no other copies.
+SNAPSHOT_MUTATIONS: dict[str, Mutation] = {
+    "no longer pin for snapshots": pin_as_for_other_copies,
+    "age from the response": age_from_the_response,
+    "no age check": no_age_check,
+    "no feed for snapshots": no_feed_for_snapshots,
+    "the snapshot as the base of a write": write_upon_what_is_carried,
+    "a login forgets what was counted elsewhere": forget_what_was_counted_elsewhere,
 }

@@ -47,9 +47,22 @@ class Plan(NamedTuple):
     failing: float  # the share of the store's calls that fail
     loses: bool  # the store may lose what it has acknowledged
     tracks: tuple[tuple[Step, ...], ...]
+    snapshot: float = 0.0  # how old what a browser carries may be; 0: it carries nothing
+    revoke_within: float = 1.0
+    private: bool = False  # what tabs share stays on the server
+
+    @property
+    def oldest(self) -> float:
+        """How old a copy may be that nobody brings up to date: clocks differ by a second."""
+        return max(self.copy_age, self.snapshot + 1.0 if self.snapshot else 0.0)
+
+    @property
+    def ends_within(self) -> float:
+        """In how many seconds an ending arrives."""
+        return self.revoke_within if self.snapshot else min(1.0, self.copy_age / 2)
 
     def __str__(self) -> str:
-        homes = [name for name in ("local", "cache", "weak") if getattr(self, name)]
+        homes = [name for name in ("local", "cache", "weak", "snapshot", "private") if getattr(self, name)]
         requests = sum(len(track) for track in self.tracks)
         return (
             f"seed {self.seed}: {self.instances} instances, copies: {' '.join(homes) or 'none'}, "
@@ -62,9 +75,22 @@ DEVICE, MISHAPS = 8, 9
 
 
 def draw(seed: int) -> Plan:
-    """The plan of a seed."""
+    """The plan of a seed. In every third, the browser carries snapshots, in half of those it has no other copies."""
     rng = Random(seed)
-    copy_age = rng.choice((1.0, 2.0, 5.0))
+    if seed % 3 != 2:
+        return _draw(seed, rng, rng.choice((1.0, 2.0, 5.0)), looks_first=False)
+    copy_age = rng.choice((1.0, 2.0))
+    life = rng.choice((1.0, 2.0, 4.0))
+    plan = _draw(seed, rng, max(copy_age, life + 1.0), looks_first=True)._replace(
+        copy_age=copy_age,
+        snapshot=life,
+        revoke_within=rng.choice((0.5, 1.0, 2.0, life + 1.0, life + 2.0)),
+        private=rng.random() < 0.4,
+    )
+    return plan if rng.random() < 0.5 else plan._replace(local=False, cache=False, weak=False)
+
+
+def _draw(seed: int, rng: Random, copy_age: float, *, looks_first: bool) -> Plan:
     instances = rng.choice((1, 2, 2, 3, 3, 4))
     local, cache, weak = rng.choice(
         ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1), (1, 1, 1))
@@ -74,6 +100,9 @@ def draw(seed: int) -> Plan:
     # A replica further behind than copies may be is only safe where no responses overtake each other.
     max_lag = rng.choice((0.3, copy_age, copy_age)) if tabs > 1 else rng.choice((0.3, copy_age, 30.0))
     rounds = _rounds(rng, copy_age)
+    if looks_first:
+        # Only what is read in peace is carried.
+        rounds = [each for later in rounds for each in (later._replace(mood="quiet"), later)]
     tracks = [_requests(rng, track, rounds, copy_age, instances) for track in range(tabs)]
     if rng.random() < 0.5:
         tracks.append(_requests(rng, DEVICE, rounds, copy_age, instances))

@@ -15,6 +15,7 @@ class Visit:
         self.word = word  # that only this request writes
         self.began: float | None = None
         self.before: dict[str, Any] = {}
+        self.withheld: frozenset[str] = frozenset()  # what it could not see at first: it was private
         self.shown: dict[str, Any] = {}
         self.home = "none"
         self.version = 0  # of the record that it was given

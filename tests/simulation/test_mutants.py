@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from .explore import run
-from .mutants import MUTATIONS
+from .mutants import MUTATIONS, SNAPSHOT_MUTATIONS
 from .plan import MISHAPS, Plan, Step, draw
 
 # So many schedules at most, from seed 0 on.
@@ -74,6 +75,76 @@ def lost_floor(moment: float) -> Plan:
     )
 
 
+def carried(number: int, *tracks: tuple[Step, ...], **settings: Any) -> Plan:
+    """Two instances, and a browser that carries snapshots for four seconds; its first pin lives for six."""
+    snapshot: dict[str, Any] = {"copy_age": 1.0, "snapshot": 4.0, "cache": False, **settings}
+    return plan(number, *tracks)._replace(**snapshot)
+
+
+def late_floor(moment: float) -> Plan:
+    """Two tabs are shown what another device has written; the answer to the one takes very long. The other goes on to
+    read and write, and is then taken back to the floor of the late one."""
+    return carried(
+        int(moment * 1000),
+        (
+            Step(0, "read", 0, 6.6),
+            Step(0, "read", 0, 9.0),
+            Step(0, "put", 0, 9.2),
+            Step(0, "read", 0, 12.6 + moment),
+        ),
+        (Step(1, "read", 0, 6.5, down=4.0),),
+        (Step(8, "put", 0, 0.5),),
+    )
+
+
+def slow_handler(moment: float) -> Plan:
+    """A handler thinks for long about what it has read, while another device writes. What the browser was given is
+    sent again when it has thrown it away."""
+    return carried(
+        int(moment * 1000),
+        (
+            Step(0, "read", 0, 8.0, think=2.0),
+            Step(0, "read", 0, 11.1),
+            Step(0, "replay", 0, 13.8 + moment, 1),
+        ),
+        (Step(8, "put", 0, 8.5),),
+        skews=(0.5, -0.5),
+    )
+
+
+def ended_elsewhere(moment: float) -> Plan:
+    """An administrator ends the session whose copy the browser has just been given."""
+    return carried(
+        int(moment * 1000),
+        (Step(0, "read", 0, 8.0), Step(0, "read", 0, 9.8 + moment)),
+        (Step(MISHAPS, "revoke", 0, 8.5, 1),),
+    )
+
+
+def counted_elsewhere(moment: float) -> Plan:
+    """Another device counts on, after the browser was given a copy and before it counts too."""
+    return carried(
+        int(moment * 1000),
+        (Step(0, "count", 0, 0.5), Step(0, "read", 0, 8.0), Step(0, "count", 0, 9.0 + moment)),
+        (Step(8, "count", 0, 8.5),),
+    )
+
+
+def carried_login(moment: float) -> Plan:
+    """A login, and a count, upon a copy that has left something on the server, when another device has counted on."""
+    return carried(
+        int(moment * 1000),
+        (
+            Step(0, "share", 0, 0.5),
+            Step(0, "count", 0, 0.6),
+            Step(0, "read", 0, 8.0),
+            Step(0, "count and login", 0, 9.0 + moment),
+        ),
+        (Step(8, "count", 0, 8.5),),
+        private=True,
+    )
+
+
 MOMENTS = [milliseconds / 1000 for milliseconds in range(1, 60)]
 
 # What chance rarely brings about, and each of these does now and then.
@@ -81,13 +152,19 @@ DIRECTED = {
     "refill without claim": [late_refill(moment) for moment in MOMENTS],
     "cache set without version guard": [late_write(moment) for moment in MOMENTS],
     "absent floor as zero": [lost_floor(moment) for moment in MOMENTS],
+    "no longer pin for snapshots": [late_floor(moment) for moment in MOMENTS[::6]],
+    "age from the response": [slow_handler(moment) for moment in MOMENTS[::6]],
+    "no age check": [slow_handler(moment) for moment in MOMENTS[::6]],
+    "no feed for snapshots": [ended_elsewhere(moment) for moment in MOMENTS[::6]],
+    "the snapshot as the base of a write": [counted_elsewhere(moment) for moment in MOMENTS[::6]],
+    "a login forgets what was counted elsewhere": [carried_login(moment) for moment in MOMENTS[::6]],
 }
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize("name", [*MUTATIONS, *SNAPSHOT_MUTATIONS])
 def test_a_mutant_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a bounded number of schedules, and by another promise than the one about loss."""
-    MUTATIONS[name](monkeypatch)
+    (MUTATIONS | SNAPSHOT_MUTATIONS)[name](monkeypatch)
     for schedule in DIRECTED.get(name) or map(draw, range(BOUND)):
         if any(violation.promise != "loss is noticed" for violation in run(schedule)[1]):
             return

@@ -70,6 +70,6 @@ def test_the_schedules_try_what_they_are_to_try() -> None:
         requests = run(draw(seed))[0].requests
         homes.update(request.visit.home for request in requests)
         statuses += [request.status for request in requests]
-    assert homes == {"none", "local", "cache", "weak", "store"}
+    assert homes == {"none", "local", "snapshot", "cache", "weak", "store"}
     assert set(statuses) == {None, 200, 409, 503}
     assert statuses.count(200) > 0.9 * len(statuses)

@@ -40,6 +40,9 @@ class Instance(Process):
             copy_age=plan.copy_age,
             weak=plan.weak,
             detect_loss=True,
+            snapshot=plan.snapshot or None,
+            private={"shared"} if plan.private else (),
+            revoke_within=plan.revoke_within,
             on_event=world.on_event,
         )
         self.app = SessionMiddleware(application, self.sessions)

@@ -128,7 +128,7 @@ def test_a_ready_blocking_client_is_kept_in_time_too(cosmos_server: CosmosServer
         began = time.monotonic()
         with pytest.raises(holdfast.StoreThrottled):
             run(store.load("x"))
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 1.8
 
 
 def test_a_ready_async_client_is_kept_in_time_too(cosmos_server: CosmosServer) -> None:
@@ -150,7 +150,7 @@ def test_a_ready_async_client_is_kept_in_time_too(cosmos_server: CosmosServer) -
         began = time.monotonic()
         with pytest.raises(holdfast.StoreThrottled):
             await store.load("x")
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 1.8
         await client.close()
 
     asyncio.run(scenario())

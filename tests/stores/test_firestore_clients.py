@@ -45,7 +45,7 @@ def test_nothing_is_looked_up_before_it_is_used(monkeypatch: pytest.MonkeyPatch,
     began = time.monotonic()
     with pytest.raises(TimeoutError):
         drive(store.load("x"))
-    assert time.monotonic() - began < 0.6
+    assert time.monotonic() - began < 1.8
     assert len(asked) == 1
 
     def missing(**options: Any) -> Any:

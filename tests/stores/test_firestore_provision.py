@@ -126,7 +126,7 @@ def test_provisioning_has_a_time_limit(firestore_server: FirestoreServer, drive:
     began = time.monotonic()
     with pytest.raises(FirestoreStore.unavailable):
         drive(store.provision(create=False))
-    assert time.monotonic() - began < 0.7
+    assert time.monotonic() - began < 1.8
 
 
 def test_the_shell_script_is_one() -> None:

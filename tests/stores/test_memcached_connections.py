@@ -100,7 +100,7 @@ def test_a_memcached_that_does_not_answer_is_given_up_in_time(
         began = time.monotonic()
         with pytest.raises(DOWN):
             drive(call)
-        assert 0.2 < time.monotonic() - began < 0.9
+        assert 0.2 < time.monotonic() - began < 1.8
     memcached_server.thaw()
     if connected:
         assert drive(store.load(other)).values == {"who": b"other"}

@@ -90,7 +90,7 @@ def test_a_frozen_server_and_a_ready_asyncio_pool(postgres_server: PostgresServe
                 began = time.monotonic()
                 with pytest.raises(StoreUnavailable):
                     await store.load(key)
-                assert time.monotonic() - began < 0.9
+                assert time.monotonic() - began < 1.8
             postgres_server.thaw()
 
     asyncio.run(main())
@@ -199,7 +199,7 @@ def test_waiting_for_a_turn_counts_in_the_time_limit(postgres_server: PostgresSe
         began = time.monotonic()
         outcomes = await asyncio.gather(*(store.load("k") for _ in range(5)), return_exceptions=True)
         assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < 1.8
         postgres_server.thaw()
 
     asyncio.run(main())

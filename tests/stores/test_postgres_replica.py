@@ -70,7 +70,7 @@ def test_while_replay_is_paused_weak_reads_are_old_and_strong_ones_are_not(
     began = time.monotonic()
     for _ in range(20):
         assert drive(store.load(changed, weak=True)) == second
-    assert 0.2 < time.monotonic() - began < 0.7
+    assert 0.2 < time.monotonic() - began < 1.8
     postgres_replica.thaw()
 
     # Killed and started, it is asked again, without a restart of anything.

@@ -103,7 +103,7 @@ def test_a_failover_needs_no_restart(own_redis_cluster: RedisCluster, drive: Dri
     began = time.monotonic()
     with pytest.raises(RedisStore.unavailable):
         drive(store.commit(key, new_change(set={"late": b"1"})))
-    assert time.monotonic() - began < 0.8
+    assert time.monotonic() - began < 1.8
     primary.thaw()
     assert drive(store.load(key)).version == 3  # it had arrived
     time.sleep(0.05)

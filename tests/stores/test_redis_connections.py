@@ -144,7 +144,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time(
         began = time.monotonic()
         with pytest.raises(redis.TimeoutError):
             drive(call)
-        assert 0.2 < time.monotonic() - began < 0.9
+        assert 0.2 < time.monotonic() - began < 1.8
     redis_server.thaw()
     drive(store.end(key, new_record(ended=True)))
     assert drive(store.load(key)).ended

@@ -46,7 +46,7 @@ def test_what_cannot_be_done_yet_is_tried_again(redis_cluster: RedisCluster, dri
     began = time.monotonic()
     with pytest.raises(redis.TimeoutError):
         drive(cluster.ask((b"EVAL", _BUSY, b"1", new_key().encode(), b"1000")))
-    assert 0.4 < time.monotonic() - began < 0.8
+    assert 0.4 < time.monotonic() - began < 1.8
 
 
 def test_a_cluster_with_a_hole_is_an_outage_and_then_over(own_redis_cluster: RedisCluster) -> None:
@@ -68,7 +68,7 @@ def test_a_cluster_with_a_hole_is_an_outage_and_then_over(own_redis_cluster: Red
         began = time.monotonic()
         with pytest.raises(RedisStore.unavailable):
             call(store.commit(key, new_change(set={"n": b"1"})))
-        assert time.monotonic() - began < 0.8
+        assert time.monotonic() - began < 1.8
     lost.start()
     patient = RedisStore.from_url(f"{cluster.url}?timeout=10")
     assert run(patient.commit(key, new_change(set={"n": b"2"}))).version == 2

@@ -131,7 +131,7 @@ def test_a_replica_that_does_not_answer_costs_its_time_limit_once(
     began = time.monotonic()
     for _ in range(20):
         assert drive(store.load(key, weak=True)) == record
-    assert 0.1 < time.monotonic() - began < 0.6
+    assert 0.1 < time.monotonic() - began < 1.8
 
 
 def test_without_a_replica_a_weak_read_asks_the_primary(redis_server: RedisServer) -> None:

@@ -58,7 +58,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--copies",
         action="store_true",
-        help="compare copies in the instances too, Holdfast's and the usual cache-aside; shoppers then also browse",
+        help="compare copies in the instances too, Holdfast's and the usual cache-aside, and sessions that browsers "
+        "carry; shoppers then also browse",
     )
     parser.add_argument(
         "--cache",

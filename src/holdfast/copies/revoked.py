@@ -52,7 +52,7 @@ class RevokedFeed:
         self, store: Guard, *, max_view_age: float, horizon: float, clock: Callable[[], float]
     ) -> None:
         self._store = store
-        self._max_view_age = max_view_age
+        self._max_view_age = max_view_age  # seconds
         self._horizon = horizon
         self._clock = clock
         # Decided by the store alone: instances that split it differently would not hear of each other's endings.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .markup import Markup, join, tag
-from .report import PROMISES, Row, broken, who_answered
+from .report import PROMISES, Row, broken, footnotes, who_answered
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -99,7 +99,7 @@ ALSO = {
 
 def _also_counted(rows: Sequence[Row]) -> list[Markup]:
     """What is no violation and no error, and is not hidden either; a line for each count that is not 0 everywhere."""
-    known = {key for key, _ in COLUMNS} | {"name", "holdfast", "sessions", "homes"}
+    known = {key for key, _ in COLUMNS} | {"name", "holdfast", "apart", "sessions", "homes"}
     lines = []
     for key in dict.fromkeys(key for row in rows for key in row if key not in known):
         counts = [f"{row['name']} {row[key]:,}" for row in rows if row.get(key)]
@@ -108,4 +108,4 @@ def _also_counted(rows: Sequence[Row]) -> list[Markup]:
             lines.append(tag("p", f"{words}: {', '.join(counts)}.", class_="aside"))
     read = ((row["name"], who_answered(row)) for row in rows)
     told = (f"{name} read its sessions from: {homes}." for name, homes in read if homes)
-    return [*lines, *(tag("p", line, class_="aside") for line in told)]
+    return [*lines, *(tag("p", line, class_="aside") for line in (*told, *footnotes(rows)))]

@@ -19,7 +19,7 @@ import uvicorn
 
 from .naive import App, MemorySessions
 from .shop import HoldfastWays, Shop, UsualWays
-from .strategies import COPY_AGE_SECONDS, Strategy
+from .strategies import COPY_AGE_SECONDS, SNAPSHOT_SECONDS, Strategy
 
 # In the environment and not on the command line, for a store's URL may carry a password.
 STRATEGY = "HOLDFAST_LAB_STRATEGY"
@@ -62,6 +62,12 @@ def application(name: str, strategy: Strategy, environ: Mapping[str, str]) -> Ap
         return aside.AsideSessions(Shop(name, UsualWays()), database, cache)
     if strategy.kind == "holdfast" and strategy.store is not None:
         return _holdfast(name, strategy.store, strategy)
+    if strategy.kind == "token":
+        from holdfast import Keyring, Sessions
+        from holdfast.asgi import SessionMiddleware
+        from holdfast.tokens import Token
+
+        return SessionMiddleware(Shop(name, HoldfastWays()), Sessions(token=Token(), keys=Keyring.from_env()))
     raise ValueError(f"no instance can be built for {strategy.name!r}")
 
 
@@ -74,7 +80,7 @@ def _holdfast(name: str, url: str, strategy: Strategy) -> App:
     if strategy.fault is not None:
         from . import faults
 
-        store = faults.wrap(store, strategy.fault)
+        store = faults.seed(store, strategy.fault)
     sessions = Sessions(
         store,
         keys=Keyring.from_env(),
@@ -82,6 +88,8 @@ def _holdfast(name: str, url: str, strategy: Strategy) -> App:
         local="64MB" if strategy.local else None,
         copy_age=COPY_AGE_SECONDS,
         detect_loss=strategy.detect_loss,
+        snapshot=SNAPSHOT_SECONDS if strategy.snapshot else None,
+        revoke_within=strategy.ends_within or "1s",
     )
     return SessionMiddleware(Shop(name, HoldfastWays()), sessions, debug_header=strategy.copies)
 

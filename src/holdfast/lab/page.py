@@ -93,7 +93,7 @@ def _headline(rows: Sequence[Row]) -> str:
 
 
 def _lede(rows: Sequence[Row], settings: Settings) -> str:
-    others = [row for row in rows if not row["holdfast"]]
+    others = [row for row in rows if not (row["holdfast"] or row.get("apart"))]
     breaches = sum(map(broken, others))
     failed = sum(1 for row in others if broken(row))
     done = (
@@ -228,9 +228,10 @@ METHOD = (
     "requests and answers go into a history, which a checker then judges. A request that ended in a network "
     "error may or may not have happened: the checker accepts both, and counts neither against a strategy.",
     "Rows of Holdfast that name only a store have no copies: the store answers everything. The others may "
-    "answer from a copy in the instance (local) or in a shared cache, if it is at least as new as what the browser "
-    "has seen. Their copies may be one second old, so that shoppers as quick as these get to see some, and an "
-    "end reaches every instance within half a second: until then old cookies may still open it. Cache-aside "
+    "answer from a copy in the instance (local), in a shared cache, or sealed in a cookie (snapshot), if it is at "
+    "least as new as what the browser has seen. Their copies may be one second old, so that shoppers as quick as these "
+    "get to see some, and an end reaches every instance within half a second, or two where browsers carry copies: "
+    "until then old cookies may still open it. A token without a store is judged like the usual ways. Cache-aside "
     "is the usual way to put a cache before a database: whole sessions, an entry in memory for three seconds, or "
     "in a shared cache that every change is written to.",
 )

@@ -94,6 +94,16 @@ def who_answered(row: Row) -> str:
     return ", ".join(f"{home} {100 * count / total:.0f} %" for home, count in homes.items() if count)
 
 
+def footnotes(rows: Sequence[Row]) -> list[str]:
+    """What has to be known of the rows that stand apart."""
+    return [
+        f"{row['name']}: as is said of it, two tabs that change a session at once lose one of the changes, and whoever "
+        "has kept old cookies is still answered after the logout. With a store, neither is so."
+        for row in rows
+        if row.get("apart")
+    ]
+
+
 def table(trials: Sequence[Trial], width: int, *, ascii_only: bool = False) -> RenderableType:
     """One row a strategy. 100 columns show everything, 80 leave some out; below 78 it is sentences."""
     names = [_name(trial.row, ascii_only) for trial in trials]
@@ -114,12 +124,15 @@ def reading_help(trials: Sequence[Trial]) -> list[Text]:
     and which strategies kept every promise."""
     rows = [trial.row for trial in trials]
     started, killed = (sum(row[key] for row in rows) for key in ("instances_started", "instances_killed"))
-    kept = [row["name"] for row in rows if not broken(row)]
-    broke = [row["name"] for row in rows if broken(row)]
+    judged = [row for row in rows if not row.get("apart")]
+    kept = [row["name"] for row in judged if not broken(row)]
+    broke = [row["name"] for row in judged if broken(row)]
     lines = [Text(f"{started:,} processes were started; {killed:,} were killed while they were answering.")]
     lines += [Text(f"{row['name']}: read from {homes}.") for row in rows if (homes := who_answered(row))]
+    lines += [Text(note) for note in footnotes(rows)]
     if not broke:
-        return [*lines, Text("Every row kept every promise.", style="green")]
+        every = "Every other row" if len(judged) < len(rows) else "Every row"
+        return [*lines, Text(f"{every} kept every promise.", style="green")] if judged else lines
     verdict = Text("Kept every promise: ")
     verdict.append(", ".join(kept) or "none", style="bold green" if kept else "bold")
     verdict.append(". Broke promises: ").append(", ".join(broke), style="bold red").append(".")

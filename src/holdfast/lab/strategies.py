@@ -8,21 +8,28 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
+from ..homes import REVOCATION_SECONDS
+
 # How old Holdfast's copies may be. Less than by default, as shoppers are quicker here than anywhere else: a pin
 # outlives copies, and who writes every second or two would otherwise never be shown one.
 COPY_AGE_SECONDS = 1.0
+SNAPSHOT_SECONDS = 1.0
+# With a second for clocks that differ, so that no snapshot has to be asked about.
+SNAPSHOT_ENDS_WITHIN = SNAPSHOT_SECONDS + 1.0
 
 
 class Strategy(NamedTuple):
     """One way of keeping sessions: how instances are built and how the front door routes.
 
     `kind` is "memory" (a dictionary in each instance), "signed" (Starlette's signed cookie), "aside" (a database
-    with a cache beside it) or "holdfast". `affinity` asks the front door for sticky routing.
+    with a cache beside it), "holdfast", or "token" (Holdfast without a store, which cannot keep all its promises and
+    stands apart in the report). `affinity` asks the front door for sticky routing.
 
     `store` is a store's URL, and for "aside" the path of a SQLite file. `cache` is the URL of a cache that all
     instances share. `local` gives "holdfast" copies in each instance too; "aside" without a `cache` always has
-    them. `fault` is the name of a fault from `holdfast.lab.faults` to seed into the store of "holdfast".
-    `detect_loss` has "holdfast" notice what its store has lost, without copies too.
+    them. With `snapshot`, browsers carry copies of "holdfast". `fault` is the name of a fault from
+    `holdfast.lab.faults` to seed into the store of "holdfast". `detect_loss` has "holdfast" notice what its store
+    has lost, without copies too.
     """
 
     name: str
@@ -33,6 +40,7 @@ class Strategy(NamedTuple):
     cache: str | None = None
     local: bool = False
     detect_loss: bool = False
+    snapshot: bool = False
 
     @property
     def holdfast(self) -> bool:
@@ -42,7 +50,14 @@ class Strategy(NamedTuple):
     @property
     def copies(self) -> bool:
         """Whether this is Holdfast with any copies beside its store."""
-        return self.holdfast and (self.local or self.cache is not None)
+        return self.holdfast and (self.local or self.snapshot or self.cache is not None)
+
+    @property
+    def ends_within(self) -> float:
+        """In how many seconds an end reaches every instance, as Holdfast says; 0: at once."""
+        if self.snapshot:
+            return SNAPSHOT_ENDS_WITHIN
+        return min(REVOCATION_SECONDS, COPY_AGE_SECONDS / 2) if self.copies else 0.0
 
 
 def strategies(
@@ -51,7 +66,8 @@ def strategies(
     """What a demo compares: three usual ways, Holdfast on a SQLite file in `workdir`, and on each store URL.
 
     These rows of Holdfast have no copies: the store answers everything. `copies` adds, all on SQLite, those that
-    keep copies in each instance, Holdfast's and the usual; `cache`, a URL, also those with a shared cache.
+    keep copies in each instance, Holdfast's and the usual, and those that let browsers carry something; `cache`, a
+    URL, also those with a shared cache.
 
     Names are unique and show no more of a URL than its scheme, for a URL may carry a password.
     """
@@ -79,6 +95,13 @@ def strategies(
                 store=_sqlite(folder / "affinity.db"),
                 local=True,
             ),
+            Strategy(
+                "holdfast: store + snapshot",
+                "holdfast",
+                store=_sqlite(folder / "snapshot.db"),
+                snapshot=True,
+            ),
+            Strategy("holdfast: token, no store", "token"),
         ]
     if cache is not None:
         scheme = urlsplit(cache).scheme or "cache"

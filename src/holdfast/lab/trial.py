@@ -10,17 +10,19 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..homes import REVOCATION_SECONDS
 from .checker import Verdict, Violation, check
 from .history import Event, History
 from .journeys import Crowd
 from .platform import Platform
-from .strategies import COPY_AGE_SECONDS, Strategy
+from .strategies import Strategy
 
 TELL_EVERY = 0.1  # seconds
-# Where instances hold copies, an end reaches all of them within so many seconds, as Holdfast says.
-ENDS_WITHIN = min(REVOCATION_SECONDS, COPY_AGE_SECONDS / 2)
-HOMES = ("local", "cache", "store")  # in the order in which they are asked; the lab has no weak reads
+HOMES = (
+    "local",
+    "snapshot",
+    "cache",
+    "store",
+)  # in the order in which they are asked; the lab has no weak reads
 
 
 class Trial(NamedTuple):
@@ -73,7 +75,7 @@ async def trial(
                 work.append(beside(history))
             await _together(*work)
             await crowd.look_again()
-    verdict = check(history.events, ends_within=ENDS_WITHIN if strategy.copies else 0.0)
+    verdict = check(history.events, ends_within=strategy.ends_within)
     return Trial(
         strategy,
         row=summary(strategy, history.events, verdict),
@@ -92,6 +94,7 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
     copies only, counts the answered requests that had a session by the home that it was read from, and
     `late_ends` the ended sessions that old cookies still opened within the time that an end may take to arrive.
     `losses_noticed`, of strategies that detect losses only, is how often instances have warned of one.
+    `apart` is there for sessions that travel in tokens alone, of which less is promised.
     """
     events = list(events)
     requests = [event for event in events if event["kind"] == "request"]
@@ -100,6 +103,7 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
     row = {
         "name": strategy.name,
         "holdfast": strategy.holdfast,
+        **({"apart": True} if strategy.kind == "token" else {}),
         "requests": len(requests),
         "errors": sum(_failed(event) for event in requests),
         "instances_started": fates.count("start"),

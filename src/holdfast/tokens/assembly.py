@@ -1,0 +1,78 @@
+"""Puts together what `Sessions(token=…)` is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..cookies import Cookies
+from ..errors import ConfigError
+from ..events import Events
+from ..keyring import Keyring
+from ..stores import Store, from_url
+from ..stores.guard import Guard
+from ..timeouts import Timeouts
+from . import Token, Transport
+from .backing import Backing
+from .carriers import Carrier, InAuthorization, InHeader
+from .chunks import TokenCookies
+from .claims import LEEWAY_SECONDS
+from .engine import TokenEngine
+from .held import Held
+from .revocation import Revocations
+from .sealing import Sealing
+
+
+def token_engine(
+    token: Token,
+    keyring: Keyring,
+    cookies: Cookies,
+    *,
+    transport: Transport,
+    name: str,
+    timeouts: Timeouts,
+    clock: Callable[[], float],
+    events: Events,
+) -> TokenEngine:
+    """The engine for sessions that travel. Raises `ConfigError`."""
+    carrier: Carrier
+    if transport == "bearer":
+        if token.private or token.spill is not None:
+            raise ConfigError(
+                "access tokens are made by a Bearer, in whose store the rest is: no private=, no spill="
+            )
+        carrier, purpose = InAuthorization(), f"bearer {name}"
+    elif transport == "header":
+        carrier, purpose = InHeader(), f"header {name}"
+    else:
+        carrier, purpose = TokenCookies(cookies), cookies.name
+    spill = _guarded(token.spill) if token.spill is not None else None
+    notes = spill if token.revocation == token.spill else None
+    if notes is None and token.revocation is not None:
+        notes = _guarded(token.revocation)
+    revocations = None
+    if notes is not None and token.revocation is not None:
+        # Tokens of instances whose clocks are further ahead are refused. Access tokens begin by a Bearer's clock.
+        skew = 0.0 if transport == "bearer" else LEEWAY_SECONDS
+        revocations = Revocations(
+            notes, within=token.revoke_within, longest_life=timeouts.absolute, skew=skew, clock=clock
+        )
+    return TokenEngine(
+        token,
+        sealing=Sealing(token, keyring, purpose),
+        carrier=carrier,
+        backing=Backing(Held(spill) if spill is not None else None, revocations),
+        timeouts=timeouts,
+        clock=clock,
+        events=events,
+        read_only=transport == "bearer",
+    )
+
+
+def _guarded(named: str | Store) -> Guard:
+    store = from_url(named) if isinstance(named, str) else named
+    if getattr(store, "forgets", False):
+        raise ConfigError(
+            f"{type(store).__name__} forgets what it is told when it runs full or restarts, and with it who has signed "
+            "out: name another store, or say in its URL that you accept that (?forgets=accepted)"
+        )
+    return Guard(store)

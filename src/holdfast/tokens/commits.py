@@ -1,0 +1,219 @@
+"""Committing a session that travels with its client: a new token, and what the stores behind it have to hear.
+
+The order is what the promises rest on: first the token is made, so that what does not fit is refused before anything
+has happened; then the stores accept what concerns them; and only then there are headers for a response.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from .. import writes
+from ..cookies import key_of
+from ..errors import ConfigError, HoldfastError, ResponseStarted, SessionGone, StoreError
+from ..events import Events
+from ..record import Record
+from ..session import Session
+from ..timeouts import Timeouts
+from ..work import Work
+from . import Token
+from .backing import Backing
+from .carriers import Carrier
+from .chunks import Beside
+from .placing import place
+from .sealing import Carried, Sealing
+
+_IDENTITY_BYTES = 16
+
+# Nginx and many a load balancer take 8 KB for one line of a request's headers; here there is time to do something.
+_HEADER_WARNING_BYTES = 7168
+
+
+class Sender(NamedTuple):
+    """Whom a request comes from, and what its token says."""
+
+    identity: bytes
+    handle: str
+    said: Carried
+
+
+class TokenCommits:
+    """The write side of a token engine."""
+
+    def __init__(
+        self,
+        token: Token,
+        *,
+        sealing: Sealing,
+        carrier: Carrier,
+        backing: Backing,
+        timeouts: Timeouts,
+        clock: Callable[[], float],
+        events: Events,
+        read_only: bool,
+    ) -> None:
+        self._private = token.private
+        # What others read of a token must not come and go with its size.
+        self._may_spill = backing.held is not None and not token.is_readable
+        self._most = min(token.max_bytes, carrier.most)
+        self._sealing = sealing
+        self._carrier = carrier
+        self._backing = backing
+        self._timeouts = timeouts
+        self._clock = clock
+        self._events = events
+        self._read_only = read_only
+
+    async def commit(self, session: Session) -> None:
+        """See `Sessions.commit`."""
+        if not session._loaded or not session._accessed:
+            return
+        work = session._ledger.work()
+        creates = session._record is None and bool(work.set or session._owner)
+        rotates = session._record is not None and session._rotating
+        now = self._clock()
+        if not (work.set or work.unset or creates or rotates or session._logged_out):
+            session._settle()
+            await self._renew(session, work, now)
+            return
+        if self._read_only:
+            raise ConfigError(
+                "a session from an access token can only be read: its Bearer begins, changes and ends it"
+            )
+        if session._refusal is not None and (creates or not session._is_over):
+            raise session._refusal
+        if session._started:
+            raise ResponseStarted(
+                "a session that travels with the client cannot change once the response has begun: its cookie can "
+                "no longer be sent"
+            )
+        try:
+            await self._backing.carry(self._keep(session, work, now))
+        except SessionGone:
+            self._events.tell("session gone", session._key, session._owner)
+            raise
+        except StoreError as error:
+            self._events.tell("store unavailable", session._key, detail=str(error))
+            raise
+
+    async def _renew(self, session: Session, work: Work, now: float) -> None:
+        """Make a new token if reading alone calls for one. What only read is not disturbed if that fails."""
+        if self._read_only or session._refusal is not None or session._started:
+            return
+        if not self._is_due(session, now):
+            return
+        try:
+            await self._backing.carry(self._keep(session, work, now))
+        except StoreError as error:
+            self._events.tell("store unavailable", session._key, detail=str(error))
+        except HoldfastError:
+            return
+
+    def _is_due(self, session: Session, now: float) -> bool:
+        """Whether it is time for a later deadline, or the token's key is to be retired."""
+        sender: Sender | None = session._known
+        record = session._record
+        if sender is None or record is None or session._is_fresh:
+            return False
+        return sender.said.stale_key or self._timeouts.renewed(record, now) is not None
+
+    async def _keep(self, session: Session, work: Work, now: float) -> None:
+        """Do what the request asks for."""
+        record, held = session._record, self._backing.held
+        await self._check_is_not_over(session)
+        if record is None and not (work.set or session._owner):
+            await self._log_out(session, now)
+            return
+        identity = session._identity if record is not None and not session._rotating else None
+        is_fresh = identity is None
+        identity = identity or os.urandom(_IDENTITY_BYTES)
+        handle, successor = key_of(identity), await self._successor(session, record, work, now)
+        placed = place(
+            successor,
+            private=self._private,
+            may_spill=self._may_spill,
+            most=self._most,
+            seal=lambda travelling, held: self._sealing.seal(identity, travelling, held, now),
+            size=self._carrier.sent_size,
+        )
+        await self._log_out(session, now)
+        before = session._held
+        if held is not None:
+            seen = record.values if record is not None else ()
+            session._held = await held.keep(
+                handle, None if is_fresh else before, placed.held, seen, successor, now
+            )
+        if is_fresh and record is not None and session._key is not None:
+            await self._end(session._key, before, now, moves=True)
+            self._events.tell("session renewed", handle, successor.owner, f"was {session._key}")
+        session._rebase(handle, successor)
+        self._plant(session, identity, placed.token, successor, now)
+        self._events.tell("session created" if record is None else "token sealed", handle, successor.owner)
+
+    async def _check_is_not_over(self, session: Session) -> None:
+        """Raise `SessionGone` if the session has ended since it was loaded: a slow request does not bring it back.
+
+        A sign-in asks for the session alone: its user may just have been signed out everywhere, to begin anew here.
+        """
+        sender: Sender | None = session._known
+        record, revocations = session._record, self._backing.revocations
+        if revocations is None or sender is None or record is None or session._key != sender.handle:
+            return
+        owner = None if session._signing_in else record.owner
+        if await revocations.ask(sender.handle, owner, record.created_at) is not None:
+            raise SessionGone("the session has ended")
+
+    async def _log_out(self, session: Session, now: float) -> None:
+        if not session._logged_out:
+            return
+        if session._leaving is not None:
+            handle, last = session._leaving
+            await self._end(handle, session._held, now, moves=False)
+            self._events.tell("session ended", handle, last.owner)
+            session._leaving, session._held = None, None
+        # A token of this very request's has not been sent yet, and never will be.
+        session._planted, session._is_fresh = [], False
+        if session._known is not None and not session._is_over:
+            session._cleared = self._carrier.clear(self._beside(session).parts)
+        session._logged_out = False
+
+    async def _successor(self, session: Session, record: Record | None, work: Work, now: float) -> Record:
+        """What the session is after this request."""
+        owner, revocations = session._owner, self._backing.revocations
+        if record is not None and not session._signing_in:
+            created_at = record.created_at
+        elif owner is not None and revocations is not None:
+            created_at = await revocations.begins(owner, now)
+        else:
+            created_at = now
+        values = {} if record is None else {n: d for n, d in record.values.items() if n not in work.unset}
+        return Record(
+            version=1 if record is None else record.version + 1,
+            tag=writes.new_tag(),
+            values={**values, **work.set},
+            owner=owner,
+            created_at=created_at,
+            expires_at=self._timeouts.expiry(created_at, now),
+        )
+
+    async def _end(self, handle: str, held: Record | None, now: float, *, moves: bool) -> None:
+        """Do what can be done so that a token that is out there opens nothing any more."""
+        if self._backing.revocations is not None:
+            await self._backing.revocations.end(handle, moves=moves)
+        if self._backing.held is not None and held is not None:
+            await self._backing.held.end(handle, held, now, moves=moves)
+
+    def _plant(self, session: Session, identity: bytes, token: bytes, record: Record, now: float) -> None:
+        """Turn the token into headers, and say so if requests will grow too large for what is in between."""
+        beside = self._beside(session)
+        size = self._carrier.sent_size(token) + beside.bytes
+        if size > _HEADER_WARNING_BYTES:
+            detail = f"the client will send a header of about {size} bytes, and proxies may take no more than 8,192"
+            self._events.tell("header nearly too large", session._key, record.owner, detail)
+        session._identity, session._is_fresh = identity, True
+        session._planted = self._carrier.write(token, max_age=record.expires_at - now, had=beside.parts)
+
+    def _beside(self, session: Session) -> Beside:
+        return self._carrier.beside(session._carried) if session._carried else Beside()

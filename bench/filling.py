@@ -103,12 +103,12 @@ def redis(place: Path, count: int) -> Iterator[Full]:
 
 @contextmanager
 def postgres(place: Path, count: int) -> Iterator[Full]:
-    """A PostgreSQL that writes every change to disk, with a gigabyte of buffers, analysed and vacuumed."""
+    """A PostgreSQL that writes every change to disk, with buffers for all of it, analysed and vacuumed."""
     import psycopg
 
     from servers.postgres import PostgresServer, provisioned
 
-    options = ("fsync=on", "shared_buffers=1GB", "max_wal_size=4GB", "checkpoint_timeout=30min")
+    options = ("fsync=on", "shared_buffers=2GB", "max_wal_size=4GB", "checkpoint_timeout=30min")
     with PostgresServer(durable=True, options=options) as server:
         store = first(provisioned(server).url)
         with psycopg.connect(server.url, autocommit=True) as connection:

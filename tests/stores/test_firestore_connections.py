@@ -120,7 +120,7 @@ def test_contention_is_tried_again_and_then_told(counting_firestore: FirestoreSe
 
 
 def test_contention_ends_with_the_time_limit(counting_firestore: FirestoreServer) -> None:
-    """However long it is contended, the call ends in time, and says why; or that the time was up, if it was just then."""
+    """However long it is contended, the call ends in time, and says why, or that the time was up."""
     store, began = from_url(counting_firestore.url(timeout=0.3)), time.monotonic()
     counting_firestore.fail("Commit", "ABORTED", times=64)
     with pytest.raises((StoreThrottled, exceptions.DeadlineExceeded)):

@@ -38,7 +38,7 @@ proof: ## Run the long proofs.
 		[ $$status = 5 ] && echo "There are no proofs to run." || exit $$status; }
 
 bench: ## Measure Holdfast and its peers, side by side.
-	@tools/setup test,bench redis-server=redis-server pg_ctlcluster=postgresql npm:dynalite=dynalite@4 \
+	@tools/setup test,bench redis-server=redis-server memcached=memcached pg_ctlcluster=postgresql npm:dynalite=dynalite@4 \
 		npm:cosmosdb-server=@vercel/cosmosdb-server@1
 	@$(PYTHON_IN_VENV) -m bench $(ARGS)
 

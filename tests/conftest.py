@@ -14,7 +14,18 @@ pytest_plugins = [
 ]
 
 # Runs of the lab fill both cores by themselves, and what they show is worth nothing if they have to share them.
-_ALONE = ("tests/lab/", "tests/faults/", "tests/cli/test_demo.py")
+_ALONE = (
+    "tests/cli/test_demo.py::test_a_short_run",
+    "tests/cli/test_demo.py::test_copies_are_compared",
+    "tests/cli/test_demo.py::test_stopping",
+    "tests/faults/",
+    *(
+        "tests/lab/test_copies.py",
+        "tests/lab/test_faults.py",
+        "tests/lab/test_trial",
+        "tests/lab/test_platform",
+    ),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

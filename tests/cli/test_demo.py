@@ -254,6 +254,8 @@ def test_stopping_it_ends_every_process(tmp_path: Path, sent: signal.Signals, st
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # A job in the background of a shell inherits that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stderr is not None
     try:

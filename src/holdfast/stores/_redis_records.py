@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..record import Change, Record
+from ._recent import is_applicable
 
 _VALUE = ord("=")
 
@@ -69,7 +70,5 @@ def is_ordinary(change: Change, known: Record) -> bool:
         and change.owner is None
         and not change.unset
         and len(change.set) < 1000  # that Lua passes at once
-        and change.tag != known.tag
-        and known.is_live(change.now)
-        and change.base in (None, known.version)
+        and is_applicable(change, known)
     )

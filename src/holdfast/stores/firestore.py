@@ -37,6 +37,7 @@ from ._firestore_recent import Recent, Tags
 from ._firestore_url import Settings, check_collection
 from ._firestore_wire import Call, Wire
 from ._options import positive
+from ._recent import is_applicable
 
 # What a write is refused with because the document is not as it was thought to be.
 _NOT_AS_THOUGHT = (exceptions.AlreadyExists, exceptions.FailedPrecondition, exceptions.NotFound)
@@ -117,7 +118,7 @@ class FirestoreStore:
     async def commit(self, key: str, change: Change) -> Record:
         call = await self._wire.begin()
         known = self._recent.get(key) if _tags.is_new(change.tag) else None
-        if known is not None and not _may_apply(change, known.record):
+        if known is not None and not is_applicable(change, known.record):
             known = None
         if known is not None and change.base is None and change.expires_at is None and change.owner is None:
             kept = await self._add(call, key, known, change)
@@ -265,8 +266,3 @@ def _over(collection: str) -> Any:
     query = types.StructuredQuery.pb()()
     query.from_.add().collection_id = collection
     return query
-
-
-def _may_apply(change: Change, known: Record) -> bool:
-    """Whether the known record says nothing against the change. What it says may be out of date."""
-    return change.base in (None, known.version) and known.is_live(change.now) and change.tag != known.tag

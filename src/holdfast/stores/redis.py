@@ -7,7 +7,6 @@ Expiry by Redis is rubbish collection only: it comes a while after the record's 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from ..record import Change, Record, apply
 from . import Page, Part
 from . import _redis_copies as copies
 from . import _redis_scripts as scripts
+from ._recent import Recent
 from ._redis_owners import commit_entered
 from ._redis_records import field_of, fields_of, is_ordinary, milliseconds, record_of, time_of
 from ._redis_url import Settings
@@ -30,10 +30,6 @@ _MARGIN_SECONDS = 60.0
 
 # Enough for every session, and within what Redis can count.
 _LONGEST_SECONDS = 10 * 365 * 86400.0
-
-# So many records are remembered between loading and committing, if their values take no more than so many bytes.
-_RECENT = 64
-_RECENT_BYTES = 64 * 1024
 
 
 class RedisStore:
@@ -72,7 +68,7 @@ class RedisStore:
     ) -> None:
         self._way = Way(client, replicas, timeout)
         self._prefix = prefix.encode()
-        self._recent: OrderedDict[str, Record] = OrderedDict()
+        self._recent = Recent()  # what is stored by then is known from its tag
         self.colours = self._way.colours
 
     @classmethod
@@ -107,17 +103,19 @@ class RedisStore:
         (reply,) = await ask((b"HGETALL", self._hash(key)))
         record = record_of(reply)
         if record is not None and not weak:
-            self._remember(key, record)
+            self._recent.put(key, record, record.tag)
         return record
 
     async def commit(self, key: str, change: Change) -> Record:
         if self._way.cluster is not None and (change.expires_at is not None or change.owner is not None):
-            return await commit_entered(self, key, change, self._recent.get(key))
+            held = self._recent.get(key)
+            return await commit_entered(self, key, change, held and held[0])
         return await self.commit_alone(key, change)
 
     async def commit_alone(self, key: str, change: Change) -> Record:
         """Commit; in a cluster without regard to the owner's list."""
-        known, expires_at, owner = self._recent.get(key), change.expires_at, change.owner
+        held, expires_at, owner = self._recent.get(key), change.expires_at, change.owner
+        known = held and held[0]
         if known is not None and not is_ordinary(change, known):
             known = None
         fields = [b"v", b"" if known is None else b"%d" % (known.version + 1), b"t", change.tag]
@@ -140,18 +138,19 @@ class RedisStore:
             *map(field_of, change.unset),
         )
         if known is not None and reply == 1:
-            return self._remember(key, apply(known, change))
+            changed = apply(known, change)
+            return self._recent.put(key, changed, changed.tag)
         verdict, *stored = reply
         record = record_of(stored[0]) if stored else None
         if record is None:
             raise SessionGone("the session has ended or expired")
-        self._remember(key, record)
+        self._recent.put(key, record, record.tag)
         if verdict == scripts.CONFLICT:
             raise Conflict(record)
         return record
 
     async def end(self, key: str, tombstone: Record) -> None:
-        self._recent.pop(key, None)
+        self._recent.forget(key)
         held = await self._change(
             scripts.END,
             key,
@@ -252,17 +251,6 @@ class RedisStore:
     def _index(self, owner: bytes) -> bytes:
         name = hashlib.sha1(owner, usedforsecurity=False).hexdigest()
         return b"%bo:%b" % (self._prefix, name.encode())
-
-    def _remember(self, key: str, record: Record) -> Record:
-        """Keep the record for a moment: most changes are to a record that was loaded just before.
-
-        Nothing relies on it. What is stored by then is known from its tag.
-        """
-        if sum(map(len, record.values.values())) <= _RECENT_BYTES:
-            self._recent[key] = record
-            if len(self._recent) > _RECENT:
-                self._recent.popitem(last=False)
-        return record
 
     def _hash(self, key: str) -> bytes:
         return b"%bs:%b" % (self._prefix, key.encode())

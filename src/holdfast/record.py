@@ -52,7 +52,9 @@ class Change(NamedTuple):
 
 def merge(values: Mapping[str, bytes], change: Change) -> dict[str, bytes]:
     """`values` with the change applied; the argument is left as it was."""
-    merged = {name: value for name, value in values.items() if name not in change.unset}
+    merged = dict(values)
+    for name in change.unset:
+        merged.pop(name, None)
     merged.update(change.set)
     return merged
 

@@ -15,6 +15,7 @@ import redis.asyncio
 from .. import deadline
 from ..errors import ConfigError
 from ._options import options, positive
+from ._redis_blocking import BlockingPool
 from ._redis_line import LinePool
 
 # A replica is asked because it is cheaper. One that does not answer soon is not: then the primary is.
@@ -112,21 +113,11 @@ class Settings(NamedTuple):
         arguments = self.arguments | {"host": address[0], "port": address[1]}
         return self._replace(arguments=arguments | changed, kind="", replica=())
 
-    def blocking_pool(self) -> redis.ConnectionPool:
-        """A pool for sync callers. It grows to the number of threads that use it at once.
-
-        A blocking connection has no time limit as a whole: half of the time is for connecting and half for
-        the answer, so that a Redis that does not answer is given up in time.
-        """
-        arguments, timeout = dict(self.arguments), self.timeout
+    def blocking_pool(self) -> BlockingPool:
+        """A pool for sync callers. It grows to the number of threads that use it at once."""
+        kind = redis.SSLConnection if self.tls else redis.Connection
+        arguments = dict(self.arguments)
         prepare = arguments.pop("prepare", ())
-        kind: type[Any] = redis.SSLConnection if self.tls else redis.Connection
-
-        class Limited(kind):  # type: ignore[misc]  # one of redis-py's two kinds
-            def connect(self) -> None:
-                if self._sock is None:
-                    self.socket_connect_timeout = self.socket_timeout = seconds_left(timeout) / 2
-                super().connect()
 
         def on_connect(connection: Any) -> None:
             connection.on_connect()
@@ -136,7 +127,9 @@ class Settings(NamedTuple):
 
         if prepare:
             arguments["redis_connect_func"] = on_connect
-        return redis.ConnectionPool(connection_class=Limited, max_connections=2**31, **arguments)
+        return BlockingPool(
+            lambda seconds: kind(socket_connect_timeout=seconds, socket_timeout=seconds, **arguments)
+        )
 
     def loop_pool(self) -> LinePool:
         """A pool for the running event loop, which limits the time of an exchange as a whole."""

@@ -17,6 +17,7 @@ import redis.asyncio
 
 from .. import _colour
 from ..errors import ConfigError
+from ._redis_blocking import BlockingPool
 from ._redis_line import LinePool
 from ._redis_url import Settings, seconds_left
 
@@ -35,7 +36,7 @@ class Wire:
 
         Raises `ConfigError` for a client of another kind.
         """
-        self._blocking: Any = None
+        self._blocking: BlockingPool | _ReadyPool | None = None
         self._awaited: Any = None
         self._loops: _colour.PerLoop[LinePool] | None = None
         self._timeout = timeout
@@ -46,7 +47,7 @@ class Wire:
             self._loops = _colour.PerLoop(client.loop_pool, LinePool.abandon)
         elif isinstance(client, redis.Redis):
             self.colours = frozenset({"sync"})
-            self._blocking = client.connection_pool
+            self._blocking = _ReadyPool(client.connection_pool)
         elif isinstance(client, redis.asyncio.Redis):
             self.colours = frozenset({"async"})
             self._awaited = client.connection_pool
@@ -58,8 +59,8 @@ class Wire:
         """Send the commands together and return their answers, or raise the first error among them."""
         packed = b"".join([_packed(command) for command in commands])
         seconds = seconds_left(self._timeout)
-        if "async" not in self.colours or (_colour.by_hand() and self._blocking is not None):
-            return _ask(self._blocking, packed, len(commands), seconds)
+        if self._blocking is not None and (_colour.by_hand() or "async" not in self.colours):
+            return self._blocking.ask(packed, len(commands), seconds)
         if self._loops is not None:
             return await self._loops.get().ask(packed, len(commands), seconds)
         return await _ask_awaited(self._awaited, packed, len(commands), seconds)
@@ -72,29 +73,39 @@ class Wire:
 
     def close(self) -> None:
         """Close connections of its own for sync callers that are not in use."""
-        if self._loops is not None:
-            self._blocking.disconnect(inuse_connections=False)
+        if self._blocking is not None:
+            self._blocking.close()
 
 
-def _ask(pool: Any, packed: bytes, answers: int, seconds: float) -> list[Any]:
-    ends_at = time.monotonic() + seconds
-    connection = pool.get_connection()
-    sock = connection._sock
-    usual = sock.gettimeout()
-    try:
-        left = max(ends_at - time.monotonic(), 0.001)
-        if usual is None or left < usual:
-            sock.settimeout(left)
-        connection.send_packed_command([packed])
-        return [connection.read_response(disable_decoding=True) for _ in range(answers)]
-    except BaseException:
-        # Whatever still comes on it would be taken for the answer to another command.
-        connection.disconnect()
-        raise
-    finally:
-        if connection._sock is sock:
-            sock.settimeout(usual)
-        pool.release(connection)
+class _ReadyPool:
+    """The pool of a redis.Redis, which stays its owner's."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def ask(self, packed: bytes, answers: int, seconds: float) -> list[Any]:
+        """Send packed commands together and return their answers, or raise the first error among them."""
+        ends_at = time.monotonic() + seconds
+        connection = self._pool.get_connection()
+        sock = connection._sock
+        usual = sock.gettimeout()
+        try:
+            left = max(ends_at - time.monotonic(), 0.001)
+            if usual is None or left < usual:
+                sock.settimeout(left)
+            connection.send_packed_command([packed])
+            return [connection.read_response(disable_decoding=True) for _ in range(answers)]
+        except BaseException:
+            # Whatever still comes on it would be taken for the answer to another command.
+            connection.disconnect()
+            raise
+        finally:
+            if connection._sock is sock:
+                sock.settimeout(usual)
+            self._pool.release(connection)
+
+    def close(self) -> None:
+        """Leave it as it is."""
 
 
 async def _ask_awaited(pool: Any, packed: bytes, answers: int, seconds: float) -> list[Any]:

@@ -39,11 +39,15 @@ VALUES = {name: codec.encode(value, name) for name, value in DATA.items()}
 
 
 class Engine(NamedTuple):
-    """A server, the client that is used alone, and how long a turn takes: longer where a call does."""
+    """A server, the client that is used alone, how long a turn takes, and what Holdfast's URL has after the server's.
+
+    A turn takes longer where a call does.
+    """
 
     server: Running
     clients: Clients
     slot: float = SLOT_SECONDS
+    options: str = ""
 
 
 ENGINES = {
@@ -51,7 +55,10 @@ ENGINES = {
     "redis": Engine(servers.redis, bare_clients.redis),
     "redis cluster": Engine(servers.redis_cluster, bare_clients.redis_cluster),
     "postgresql": Engine(servers.postgres, bare_clients.postgres, SLOW_SLOT_SECONDS),
-    "postgresql (bare: prepared)": Engine(
+    "postgresql (prepared: both)": Engine(
+        servers.postgres, bare_clients.postgres_prepared, SLOW_SLOT_SECONDS, "?prepared=true"
+    ),
+    "postgresql (prepared: bare)": Engine(
         servers.postgres, bare_clients.postgres_prepared, SLOW_SLOT_SECONDS
     ),
     "memcached": Engine(servers.memcached, bare_clients.memcached),
@@ -82,7 +89,7 @@ async def measure(name: str, engine: Engine, rounds: int) -> list[list[str]]:
     """Start one server, let its client and Holdfast's store take turns, and say what came out."""
     with tempfile.TemporaryDirectory() as place, engine.server(Path(place)) as url:
         async with engine.clients(url, VALUES) as clients:
-            store = from_url(url)
+            store = from_url(url + engine.options)
             subjects = {
                 f"{who} {colour} {operation}": call
                 for colour, client in clients.items()

@@ -4,6 +4,7 @@ psycopg's cursors are passed by: each statement goes to libpq, in psycopg's own 
 unnamed statement of the extended protocol, with binary parameters and answers. That is a single round trip and a
 transaction of its own, it leaves nothing behind in the server's session, and waiting can end at any time in either
 colour. (psycopg's asyncio connection, when it is cancelled, first asks the server to cancel too, and waits for it.)
+`_postgres_prepared` has the other way, where statements may be left behind.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ Steps = Generator[tuple[int, int], int, T]
 
 
 class Statement(NamedTuple):
-    """SQL with the types of its parameters, as numbers of pg_type."""
+    """SQL with the types of its parameters, as numbers of pg_type; and its name, if it is worth preparing."""
 
     text: bytes
     types: tuple[int, ...]
+    name: bytes = b""
 
 
 def connecting(arguments: dict[str, Any]) -> Steps[pq.abc.PGconn]:
@@ -64,6 +66,11 @@ def asking(
     """Send a statement and return its answer, which may be an error. Raises psycopg.OperationalError."""
     formats = (1,) * len(values)
     connection.send_query_params(statement.text, values, statement.types, formats, 1)
+    return answering(connection)
+
+
+def answering(connection: pq.abc.PGconn) -> Steps[pq.abc.PGresult]:
+    """Finish sending, and return the answer as `asking` does."""
     while connection.flush():
         ready = yield connection.socket, READ | WRITE
         if ready & READ:

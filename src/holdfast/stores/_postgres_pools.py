@@ -17,17 +17,22 @@ from psycopg import pq
 
 from ._loop_pool import LoopPool
 from ._postgres_line import Statement, asking, connecting, drive, drive_awaited, found, is_ready
+from ._postgres_prepared import Line
 
 Values = Sequence[bytes | None]
 
 
 class BlockingPool:
-    """At most `size` connections for sync callers, the latest used first; more have to wait. Safe over a fork."""
+    """At most `size` connections for sync callers, the latest used first; more have to wait. Safe over a fork.
 
-    def __init__(self, arguments: dict[str, Any], size: int) -> None:
+    `prepared` says whether they prepare the statements that are worth it.
+    """
+
+    def __init__(self, arguments: dict[str, Any], size: int, *, prepared: bool) -> None:
         self._arguments = arguments
         self._size = size
-        self._inherited: list[pq.abc.PGconn] = []
+        self._prepared = prepared
+        self._inherited: list[Line] = []
         self._begin()
 
     def ask(self, statement: Statement, values: Values, ends_at: float) -> pq.abc.PGresult:
@@ -42,14 +47,14 @@ class BlockingPool:
         except Empty:
             raise TimeoutError("all connections to PostgreSQL are in use") from None
         try:
-            connection = self._taken(ends_at)
+            line = self._taken(ends_at)
             try:
-                answer = drive(asking(connection, statement, values), ends_at)
+                answer = drive(line.asking(statement, values), ends_at)
             except BaseException:
                 # Whatever still comes on it would be taken for the answer to another statement.
-                connection.finish()
+                line.connection.finish()
                 raise
-            idle.append(connection)
+            idle.append(line)
             return answer
         finally:
             turns.put(None)
@@ -57,32 +62,36 @@ class BlockingPool:
     def close(self) -> None:
         """Close the connections that are not in use."""
         while self._pid == os.getpid() and self._idle:
-            self._idle.pop().finish()
+            self._idle.pop().connection.finish()
 
     def _begin(self) -> None:
-        self._idle: list[pq.abc.PGconn] = []
+        self._idle: list[Line] = []
         self._turns: SimpleQueue[None] = SimpleQueue()  # as a semaphore, but without Python code
         for _ in range(self._size):
             self._turns.put(None)
         self._pid = os.getpid()
 
-    def _taken(self, ends_at: float) -> pq.abc.PGconn:
+    def _taken(self, ends_at: float) -> Line:
         while True:
             try:
-                connection = self._idle.pop()
+                line = self._idle.pop()
             except IndexError:
-                return drive(connecting(self._arguments), ends_at)
-            if is_ready(connection):
-                return connection
-            connection.finish()
+                return Line(drive(connecting(self._arguments), ends_at), prepares=self._prepared)
+            if is_ready(line.connection):
+                return line
+            line.connection.finish()
 
 
 class AwaitedPool(LoopPool):
-    """At most `size` connections of the running event loop, which are closed with it; more have to wait."""
+    """At most `size` connections of the running event loop, which are closed with it; more have to wait.
 
-    def __init__(self, arguments: dict[str, Any], size: int) -> None:
-        super().__init__(_Line, size)
+    `prepared` says whether they prepare the statements that are worth it.
+    """
+
+    def __init__(self, arguments: dict[str, Any], size: int, *, prepared: bool) -> None:
+        super().__init__(_Place, size)
         self._arguments = arguments
+        self._prepared = prepared
 
     async def ask(self, statement: Statement, values: Values, ends_at: float) -> pq.abc.PGresult:
         """The answer to a statement. Raises psycopg.OperationalError or TimeoutError."""
@@ -91,18 +100,19 @@ class AwaitedPool(LoopPool):
                 await self._turns.acquire()
         else:
             await self._turns.acquire()  # does not wait
-        line = self._idle.pop() if self._idle else self._make()
+        place = self._idle.pop() if self._idle else self._make()
         try:
-            if not is_ready(line.connection):
-                line.close()
+            if (line := place.line) is None or not is_ready(line.connection):
+                place.close()
                 arguments = await found(self._arguments, ends_at)
-                line.connection = await drive_awaited(connecting(arguments), ends_at)
-            return await drive_awaited(asking(line.connection, statement, values), ends_at)
+                connection = await drive_awaited(connecting(arguments), ends_at)
+                place.line = line = Line(connection, prepares=self._prepared)
+            return await drive_awaited(line.asking(statement, values), ends_at)
         except BaseException:
-            line.close()
+            place.close()
             raise
         finally:
-            await self.release(line)
+            await self.release(place)
 
     def abandon(self) -> None:
         """Close the connections of a loop that is closed and has not told."""
@@ -110,14 +120,14 @@ class AwaitedPool(LoopPool):
             self._idle.pop().close()
 
 
-class _Line:
+class _Place:
     """The place of a connection, with what a `LoopPool` uses of it."""
 
-    connection: pq.abc.PGconn | None = None
+    line: Line | None = None
 
     def close(self) -> None:
-        if self.connection is not None:
-            self.connection.finish()
+        if self.line is not None:
+            self.line.connection.finish()
 
     async def disconnect(self) -> None:
         self.close()

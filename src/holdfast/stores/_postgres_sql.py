@@ -15,6 +15,7 @@ import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Collection, Mapping
 from functools import lru_cache
+from hashlib import sha256
 from struct import Struct
 from typing import Any
 
@@ -53,13 +54,13 @@ class Statements:
                 f"table={name!r}: write a name of small letters, digits and underscores, or schema.name"
             )
         self.table = table = quoted(name)
-        self.create = _statement(
+        self.create = _serving(
             f"INSERT INTO {table} (key, {_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
             "ON CONFLICT (key) DO NOTHING",
             *_ROW,
         )
-        self.load = _statement(f"SELECT {_COLUMNS} FROM {table} WHERE key = $1", TEXT)
-        self.end = _statement(
+        self.load = _serving(f"SELECT {_COLUMNS} FROM {table} WHERE key = $1", TEXT)
+        self.end = _serving(
             f"INSERT INTO {table} AS t (key, {_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
             f"ON CONFLICT (key) DO UPDATE SET ({_COLUMNS}) = ($2, $3, $4, $5, $6, $7, $8)",
             *_ROW,
@@ -108,7 +109,7 @@ class Statements:
 def _commit(
     table: str, sets: bool, unsets: bool, same_expiry: bool, same_owner: bool, any_base: bool
 ) -> Statement:
-    """The one for changes of a kind. Fewer parts are planned sooner, and there is no plan that is kept."""
+    """The one for changes of a kind. Fewer parts are planned sooner, for as a rule no plan is kept."""
     types = [TEXT, BYTEA, FLOAT8]
 
     def next_parameter(kind: int) -> str:
@@ -130,7 +131,7 @@ def _commit(
     text = (
         f"UPDATE {table} SET {', '.join(assignments)} WHERE {' AND '.join(conditions)} RETURNING {_COLUMNS}"
     )
-    return _statement(text, *types)
+    return _serving(text, *types)
 
 
 def quoted(name: str) -> str:
@@ -191,6 +192,15 @@ def time(value: float) -> bytes:
 
 def _statement(text: str, *types: int) -> Statement:
     return Statement(text.encode(), types)
+
+
+def _serving(text: str, *types: int) -> Statement:
+    """One that serves requests, by its key: it is planned alike whatever its values are, and so worth preparing.
+
+    Its name says all of it: who finds that name prepared finds this statement.
+    """
+    name = sha256(f"{text}{types}".encode()).hexdigest()[:32]
+    return Statement(text.encode(), types, f"holdfast_{name}".encode())
 
 
 def _text(value: bytes | None) -> str:

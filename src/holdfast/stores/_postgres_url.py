@@ -22,6 +22,7 @@ class Settings(NamedTuple):
     connections: int = 8
     table: str = "holdfast_sessions"
     replica: Sequence[tuple[str, int]] = ()
+    prepared: bool = False
 
     @classmethod
     def from_url(cls, url: str) -> Settings:
@@ -30,6 +31,7 @@ class Settings(NamedTuple):
         known: dict[str, Callable[[str], Any]] = {"timeout": float, "connections": int, "table": str}
         known |= {
             "replica": _replica,
+            "prepared": _yes_or_no,
             "host": _directory,
             "sslmode": _ssl_mode,
             **dict.fromkeys(_TLS_FILES, _file),
@@ -80,6 +82,12 @@ def _replica(text: str) -> tuple[str, int]:
     except ValueError:
         pass
     raise ConfigError(f"replica={text} in the postgresql:// URL is no host and port: write replica=host:5432")
+
+
+def _yes_or_no(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ConfigError(f"prepared={text} in the postgresql:// URL: write true or false")
+    return text == "true"
 
 
 def _directory(text: str) -> str:

@@ -25,8 +25,8 @@ _REPLICA_SECONDS = 0.25
 class Wire:
     """The way to one PostgreSQL: for sync callers, for async ones, or for both; `colours` says for whom."""
 
-    def __init__(self, pool: Any) -> None:
-        """Over a ready pool, or over connections of its own, as `Settings` say.
+    def __init__(self, pool: Any, *, prepared: bool = False) -> None:
+        """Over a ready pool, or over connections of its own, as `Settings` say, which may keep `prepared` statements.
 
         Raises `ConfigError` for anything else.
         """
@@ -36,9 +36,9 @@ class Wire:
         # Who has a pool of theirs has loaded the module.
         ready: Any = sys.modules.get("psycopg_pool")
         if isinstance(pool, Settings):
-            self._blocking = BlockingPool(pool.arguments, pool.connections)
+            self._blocking = BlockingPool(pool.arguments, pool.connections, prepared=prepared)
             self._loops = _colour.PerLoop(
-                lambda: AwaitedPool(pool.arguments, pool.connections), AwaitedPool.abandon
+                lambda: AwaitedPool(pool.arguments, pool.connections, prepared=prepared), AwaitedPool.abandon
             )
         elif ready is not None and isinstance(pool, ready.ConnectionPool):
             self._blocking = ReadyPool(pool)
@@ -49,6 +49,11 @@ class Wire:
             raise ConfigError(
                 "PostgresStore takes a psycopg_pool.ConnectionPool or a psycopg_pool.AsyncConnectionPool, "
                 f"not a {kind}; for a URL there is PostgresStore.from_url"
+            )
+        if prepared and self._loops is None:
+            raise ConfigError(
+                "prepared=True is for connections of the store's own, from a URL: on a ready pool, prepared statements "
+                "would be left to all who use it, and whoever resets a connection (DISCARD ALL) would drop them"
             )
         self.colours = frozenset(
             (["sync"] if self._blocking is not None else [])

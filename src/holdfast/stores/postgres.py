@@ -1,7 +1,8 @@
 """Sessions in one table of PostgreSQL, over psycopg 3. Nearly everything is one statement.
 
 Each statement is a transaction of its own, in a single round trip. It leaves nothing in the server's session and needs
-nothing there, so that PgBouncer may hand each to another connection (its transaction mode).
+nothing there, so that PgBouncer may hand each to another connection (its transaction mode). Only if it is asked to, it
+prepares statements: `_postgres_prepared`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import psycopg
 from psycopg import errors, pq
 
 from .. import _colour, deadline
-from ..errors import StoreError, StoreThrottled
+from ..errors import ConfigError, StoreError, StoreThrottled
 from ..record import Change, Record, judge
 from . import Page, Part
 from . import _postgres_sql as sql
@@ -43,7 +44,8 @@ class PostgresStore:
 
     `replicas` are pools of hot standbys, of the same kind as `pool`: `load(weak=True)` asks one of them, and the
     primary where that fails. A replica that has failed is left alone for a second or more. `timeout` is how many
-    seconds a call takes at most, in all.
+    seconds a call takes at most, in all. `prepared` is for the stores of `from_url`, and refused for a pool: what is
+    prepared on its connections would be seen, and could be dropped, by all others who use it.
 
     `PostgresStore.from_url` serves both kinds of callers, and any number of event loops one after the other.
 
@@ -67,12 +69,15 @@ class PostgresStore:
             psycopg_pool.ConnectionPool[Any] | psycopg_pool.AsyncConnectionPool[Any] | Settings
         ] = (),
         timeout: float = 2.0,
+        prepared: bool = False,
     ) -> None:
+        if not isinstance(prepared, bool):
+            raise ConfigError(f"prepared={prepared!r}: write True or False")
         self._timeout = positive(timeout, "timeout")
         self._table = table
         self._sql = sql.Statements(table)
-        self._wire = Wire(pool)
-        self._replicas = Replicas([Wire(replica) for replica in replicas], self._wire)
+        self._wire = Wire(pool, prepared=prepared)
+        self._replicas = Replicas([Wire(replica, prepared=prepared) for replica in replicas], self._wire)
         self.colours = self._wire.colours
 
     @classmethod
@@ -81,11 +86,18 @@ class PostgresStore:
 
         Options: `table` (holdfast_sessions), `timeout` (seconds that a call takes at most, 2), `connections` (at most
         so many for an event loop, and for all threads of sync callers, 8), `replica` (host:port, as often as there are
-        replicas; their time limit is 0.25 seconds), `host` (the directory of a socket), and libpq's `sslmode`,
-        `sslrootcert`, `sslcert` and `sslkey`. Raises `ConfigError`. Nothing is connected before it is used.
+        replicas; their time limit is 0.25 seconds), `prepared` (whether to prepare statements, for which no pooler may
+        stand in between, false), `host` (the directory of a socket), and libpq's `sslmode`, `sslrootcert`, `sslcert`
+        and `sslkey`. Raises `ConfigError`. Nothing is connected before it is used.
         """
         settings = Settings.from_url(url)
-        return cls(settings, table=settings.table, replicas=settings.replicas(), timeout=settings.timeout)
+        return cls(
+            settings,
+            table=settings.table,
+            replicas=settings.replicas(),
+            timeout=settings.timeout,
+            prepared=settings.prepared,
+        )
 
     async def create(self, key: str, record: Record) -> bool:
         answer = await self._ask(self._sql.create, sql.row_of(key, record))

@@ -1,4 +1,4 @@
-"""PostgreSQL: from a URL, through a PgBouncer, and on ready pools of both kinds."""
+"""PostgreSQL: from a URL, through a PgBouncer, each also with prepared statements, and on ready pools of both kinds."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class _OpensItself(psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection]):
         return await super().getconn(timeout)
 
 
-def _url(fixture: str) -> Maker:
+def _url(fixture: str, more: str = "") -> Maker:
     def maker(request: pytest.FixtureRequest) -> Factory:
         url: str = request.getfixturevalue(fixture)
-        return lambda: from_url(f"{url}?timeout={PATIENCE_SECONDS}")
+        return lambda: from_url(f"{url}?timeout={PATIENCE_SECONDS}{more}")
 
     return maker
 
@@ -66,7 +66,9 @@ def _awaited(request: pytest.FixtureRequest) -> Factory:
 
 BLOCKING: dict[str, Maker] = {
     "postgres-url": _url("postgres_url"),
+    "postgres-prepared": _url("postgres_url", "&prepared=true"),
     "postgres-pgbouncer": _url("pgbouncer_url"),
+    "postgres-pgbouncer-prepared": _url("pgbouncer_url", "&prepared=true"),
     "postgres-pool": _blocking,
 }
 AWAITED: dict[str, Maker] = {"postgres-async-pool": _awaited}

@@ -109,12 +109,13 @@ async def redis_cluster(url: str, values: Mapping[str, bytes]) -> AsyncIterator[
 
 @asynccontextmanager
 async def memcached(url: str, values: Mapping[str, bytes]) -> AsyncIterator[Mapping[str, Bare]]:
-    """pymemcache with its pool; it has no async form."""
+    """pymemcache with its pool and with time limits, as its documentation says; it has no async form."""
     from pymemcache.client.base import PooledClient
 
     data = versions(values)
     parts = urlsplit(url)
-    client = PooledClient((parts.hostname, parts.port), no_delay=True)
+    address = parts.hostname, parts.port
+    client = PooledClient(address, no_delay=True, connect_timeout=1.0, timeout=1.0)
     client.set(KEY, next(data), noreply=False)
 
     def get() -> object:

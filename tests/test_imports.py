@@ -54,6 +54,25 @@ def test_nothing_heavy_is_loaded(statement: str) -> None:
     assert loaded_by(statement) & BANNED == set()
 
 
+def test_a_sync_caller_of_memcached_loads_no_event_loop(memcached_url: str) -> None:
+    """asyncio takes longer to load than all of Holdfast: only who awaits pays for it."""
+    statement = (
+        "from holdfast import Change, Record, _colour; from holdfast.stores import from_url; run = _colour.run; "
+        f"store = from_url({memcached_url!r}); "
+        "run(store.create('k', Record(1, b'tag', {}, 'ann', 1.0, 2.0))); run(store.load('k')); "
+        "run(store.commit('k', Change(b'other', 1.5, {'a': b'1'}))); run(store.of('ann')); "
+        "run(store.put_copy('k', 1, b'copy', 9.0)); run(store.get_copy('k')); run(store.aclose()); store.close()"
+    )
+    assert "asyncio" not in loaded_by(statement)
+
+
+@pytest.mark.parametrize("store", ["sqlite", "memcached"])
+def test_a_store_loads_what_it_needs_and_nothing_else(store: str) -> None:
+    """What only a URL, an async caller or a rival needs is loaded when it comes."""
+    unneeded = {"asyncio", "dataclasses", "pathlib", "random", "urllib.parse"}
+    assert unneeded & loaded_by(f"import holdfast.stores.{store}") == set()
+
+
 def test_the_package_itself_loads_nothing_of_its_own() -> None:
     """`import holdfast` is a table of names; each is loaded when it is first used."""
     assert {name for name in loaded_by("import holdfast") if name.startswith("holdfast")} == {"holdfast"}

@@ -52,10 +52,9 @@ class Change(NamedTuple):
 
 def merge(values: Mapping[str, bytes], change: Change) -> dict[str, bytes]:
     """`values` with the change applied; the argument is left as it was."""
-    merged = dict(values)
+    merged = {**values, **change.set}
     for name in change.unset:
         merged.pop(name, None)
-    merged.update(change.set)
     return merged
 
 
@@ -77,11 +76,7 @@ def judge(record: Record | None, change: Change) -> Record | None:
 
 def apply(record: Record, change: Change) -> Record:
     """The record that follows `record` when the change, already judged, is applied."""
-    return Record(
-        version=record.version + 1,
-        tag=change.tag,
-        values=merge(record.values, change),
-        owner=record.owner if change.owner is None else change.owner,
-        created_at=record.created_at,
-        expires_at=record.expires_at if change.expires_at is None else change.expires_at,
-    )
+    version, _, values, owner, created_at, expires_at, _ = record
+    owner = owner if change.owner is None else change.owner
+    expires_at = expires_at if change.expires_at is None else change.expires_at
+    return Record(version + 1, change.tag, merge(values, change), owner, created_at, expires_at)

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -141,7 +141,7 @@ def test_a_cancelled_call_leaves_no_answer_behind(memcached_server: MemcachedSer
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3])
-def test_an_answer_that_comes_in_pieces_is_put_together(cut: int) -> None:
+def test_an_answer_that_comes_in_pieces_is_put_together(cut: int, drive: Driver) -> None:
     """Wherever the network cuts it: in a line, at the end of the data, between its return and its line feed."""
     data = b"\r\nEND\r\n" * 100
     key = b"holdfast:c:key"
@@ -159,11 +159,58 @@ def test_an_answer_that_comes_in_pieces_is_put_together(cut: int) -> None:
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
             store = MemcachedStore(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            copy = await store.get_copy("key")
+            call = store.get_copy("key")
+            copy = await (asyncio.to_thread(run, call) if drive is run else call)
             await store.aclose()
             return copy
 
     assert asyncio.run(scenario()) == data
+
+
+@pytest.mark.parametrize(
+    "answer", [b"NO", b"", b"VALUE holdfast:c:key 0 -32 1", b"VALUE holdfast:c:key 0 1", b"SERVER_ERROR full"]
+)
+def test_an_answer_that_is_none_is_an_error(answer: bytes, drive: Driver) -> None:
+    """Neither a session, nor none, nor a wait for what does not come."""
+
+    async def scenario() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while await reader.readline():
+                writer.write(answer + b"\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            store = MemcachedStore(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=60.0)
+            for call in (store.get_copy("key"), store.claim_copy("key", b"claim", 9.0)):
+                with pytest.raises(MemcacheError):
+                    await (asyncio.to_thread(run, call) if drive is run else call)
+            await store.aclose()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_trickles_in_is_given_up_in_time(drive: Driver) -> None:
+    """The time limit is for all of an answer, not for each piece of it."""
+    answer = b"VALUE holdfast:c:key 0 9 1\r\n=%b\r\nEND\r\n" % bytes(8)
+
+    async def scenario() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readline()
+            with suppress(OSError):
+                for place in range(len(answer)):
+                    writer.write(answer[place : place + 1])
+                    await writer.drain()
+                    await asyncio.sleep(0.04)
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            store = MemcachedStore(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=0.4)
+            call = store.get_copy("key")
+            with pytest.raises(TimeoutError):
+                await (asyncio.to_thread(run, call) if drive is run else call)
+            await store.aclose()
+
+    asyncio.run(scenario())
 
 
 def test_a_server_that_closes_in_the_middle_of_an_answer_is_an_error(drive: Driver) -> None:
@@ -243,6 +290,23 @@ def test_threads_share_a_store(memcached_url: str) -> None:
     assert final is not None
     assert final.version == 1 + 2 * 4 * 10
     assert final.values["n"] == b"40"
+
+
+def test_a_child_has_a_connection_of_its_own(memcached_server: MemcachedServer) -> None:
+    """After a fork the parent's is not used, even if the parent is idle; nor is it closed."""
+    store, key = MemcachedStore.from_url(memcached_server.url), new_key()
+    run(store.create(key, new_record()))
+    before = connected(memcached_server)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            assert run(store.load(key)) is not None
+            status = 0 if connected(memcached_server) == before + 1 else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert run(store.load(key)) is not None
 
 
 def test_a_store_survives_a_fork(memcached_url: str) -> None:

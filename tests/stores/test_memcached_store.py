@@ -87,6 +87,24 @@ def test_a_server_that_tells_no_tokens_is_asked_for_them(
     assert (now[0] - reads, now[1] - writes) == (2, 3)
 
 
+def test_a_server_that_was_replaced_is_asked_anew_what_it_tells(
+    memcached_server: MemcachedServer, drive: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been replaced by an older one, which would take data for commands."""
+    store, key = MemcachedStore.from_url(memcached_server.url), new_key()
+    drive(store.create(key, new_record()))
+    drive(store.commit(key, new_change(set={"a": b"1"})))
+    memcached_server.restart()
+    monkeypatch.setattr("holdfast.stores._memcached_wire._TELLS_TOKENS", (99, 0, 0))
+    drive(store.create(key, new_record()))
+    drive(store.load(key))
+    reads, writes = commands(memcached_server)
+    for _ in range(2):
+        drive(store.commit(key, new_change(set={"a": b"2"})))
+    now = commands(memcached_server)
+    assert (now[0] - reads, now[1] - writes) == (1, 2)
+
+
 def test_tokens_of_before_a_restart_are_worth_nothing(
     memcached_server: MemcachedServer, drive: Driver
 ) -> None:

@@ -10,7 +10,9 @@ import threading
 from pathlib import Path
 
 import pytest
+from records import new_key, new_record
 
+from holdfast._colour import run
 from holdfast.errors import ConfigError
 from holdfast.stores import _sqlite_file, from_url
 from holdfast.stores.sqlite import SQLiteStore
@@ -88,6 +90,22 @@ def test_a_file_that_cannot_be_made() -> None:
     assert "cannot be made" in answer
 
 
+@pytest.mark.parametrize(
+    "name", ["100%25.db", "what?mode=memory", "#1.db", "a b\\c.db", "séance.db", "../s.db"]
+)
+def test_any_name_is_that_of_the_file(tmp_path: Path, name: str) -> None:
+    """What means something in SQLite's own URIs is a part of the name, and nothing else."""
+    directory = tmp_path / "in"
+    directory.mkdir()
+    store, key = SQLiteStore(directory / name), new_key()
+    run(store.create(key, new_record()))
+    connection = sqlite3.connect(directory / name)
+    assert connection.execute("SELECT key FROM sessions").fetchall() == [(key,)]
+    connection.close()
+    found = {path.name for path in [*tmp_path.iterdir(), *directory.iterdir()]} - {"in"}
+    assert {text.removesuffix("-wal").removesuffix("-shm") for text in found} == {Path(name).name}
+
+
 def test_the_log_is_turned_on_despite_another_instance_that_starts(tmp_path: Path) -> None:
     """SQLite does not wait for the lock that this takes where another process is making the tables; we do."""
     path = tmp_path / "s.db"
@@ -96,8 +114,8 @@ def test_the_log_is_turned_on_despite_another_instance_that_starts(tmp_path: Pat
     holder.execute("BEGIN IMMEDIATE")
     release = threading.Timer(0.2, lambda: holder.execute("COMMIT"))
     release.start()
-    connection = _sqlite_file.connect(path, 5)
-    _sqlite_file.keep_log(connection, path, 5)
+    connection = _sqlite_file.connect(str(path), 5)
+    _sqlite_file.keep_log(connection, str(path), 5)
     release.join()
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from records import add_one, new_change, new_key, new_record
 
 from holdfast._colour import run
@@ -81,6 +82,25 @@ def test_no_connection_is_open_during_a_fork(tmp_path: Path) -> None:
         assert run(store.load(key)) is not None
 
     assert os.waitpid(fork(child), 0)[1] == 0
+    assert run(store.load(key)) is not None
+
+
+def test_a_connection_that_was_opened_during_a_fork_is_left_to_the_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may open one between the closing of all and the fork: the child uses another, and closes neither."""
+    store, key = SQLiteStore(tmp_path / "s.db"), new_key()
+    run(store.create(key, new_record()))
+    (inherited,) = store._idle
+    monkeypatch.setattr(SQLiteStore, "close", lambda store: None)
+
+    def child() -> None:
+        assert run(store.load(key)) is not None
+        assert all(cursor is not inherited for cursor in store._idle)
+        assert inherited.connection.total_changes  # which raises for one that is closed
+
+    assert os.waitpid(fork(child), 0)[1] == 0
+    assert store._idle == [inherited]
     assert run(store.load(key)) is not None
 
 

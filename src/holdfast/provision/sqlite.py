@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import ConfigError
@@ -20,7 +19,7 @@ class UnmadeSQLiteStore(SQLiteStore):
     def __init__(
         self, path: str | os.PathLike[str], *, timeout: float = 2.0, synchronous: str = "FULL"
     ) -> None:
-        self._path = Path(path).absolute()
+        self._path = _sqlite_file.absolute(path)
         self._timeout = positive(timeout, "timeout")
         self._idle = []
 
@@ -28,7 +27,7 @@ class UnmadeSQLiteStore(SQLiteStore):
 UnmadeSQLiteStore.__name__ = SQLiteStore.__name__  # as errors are to name it
 
 
-def provision(path: Path, timeout: float, *, create: bool) -> list[Part]:
+def provision(path: str, timeout: float, *, create: bool) -> list[Part]:
     """The parts and their states; with `create` the file and whatever is missing in it are made first."""
     before = _look(path, timeout)
     if create and before.stranger is None:
@@ -39,7 +38,7 @@ def provision(path: Path, timeout: float, *, create: bool) -> list[Part]:
     after = _look(path, timeout)
     if after.stranger is not None:
         return [Part("file", "wrong", f"{path} {after.stranger}")]
-    parts = [_part("file", before.exists, after.exists)._replace(detail=str(path))]
+    parts = [_part("file", before.exists, after.exists)._replace(detail=path)]
     if after.exists:
         parts.append(_permissions(path))
     parts += [_part(name, name in before.names, name in after.names) for name in _sqlite_file.TABLES]
@@ -75,10 +74,10 @@ class _Look(NamedTuple):
     log: str = ""
 
 
-def _look(path: Path, timeout: float) -> _Look:
-    if not path.exists():
+def _look(path: str, timeout: float) -> _Look:
+    if not os.path.exists(path):
         return _Look(False)
-    if path.is_dir():
+    if os.path.isdir(path):
         return _Look(True, stranger="is a directory: name a file in it")
     try:
         with closing(_sqlite_file.connect(path, timeout)) as connection:
@@ -95,7 +94,7 @@ def _look(path: Path, timeout: float) -> _Look:
     return _Look(True, names, None if is_empty else _sqlite_file.objection(marks), log)
 
 
-def _add(path: Path, timeout: float, missing: list[str]) -> None:
+def _add(path: str, timeout: float, missing: list[str]) -> None:
     with closing(_sqlite_file.connect(path, timeout)) as connection:
         for name in missing:
             connection.execute(_sqlite_file.TABLES[name])
@@ -113,8 +112,8 @@ def _log(mode: str) -> Part:
     )
 
 
-def _permissions(path: Path) -> Part:
-    mode = path.stat().st_mode & 0o777
+def _permissions(path: str) -> Part:
+    mode = os.stat(path).st_mode & 0o777
     if mode & 0o077:
         return Part("permissions", "wrong", f"{mode:03o}: others can read or write it, chmod 600")
     return Part("permissions", "there", "readable by its owner only")

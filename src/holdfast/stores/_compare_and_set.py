@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -27,6 +26,8 @@ async def settle(attempt: Callable[[], Coroutine[Any, Any, T | None]]) -> T:
         outcome = await attempt()
         if outcome is not None:
             return outcome
+        from random import uniform  # it takes most of a millisecond, and hardly anybody has a rival
+
         longest = min(_FIRST_PAUSE_SECONDS * 2**turn, _LONGEST_PAUSE_SECONDS)
-        await _colour.pause(random.uniform(0, longest))  # noqa: S311 - keeps rivals apart, guards nothing
+        await _colour.pause(uniform(0, longest))  # noqa: S311 - keeps rivals apart, guards nothing
     raise StoreThrottled("too many writers fight over one record")

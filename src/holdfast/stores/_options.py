@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from math import isfinite
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from ..errors import ConfigError
 
@@ -20,6 +19,8 @@ def options(
     Raises `ConfigError` for an option that is unknown, written twice or cannot be read. The text never has
     the URL in it, for that may have a password in it.
     """
+    from urllib.parse import parse_qsl, urlsplit  # as `from_url`
+
     found: dict[str, Any] = {}
     for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
         if name not in known:

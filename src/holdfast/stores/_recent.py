@@ -25,10 +25,15 @@ class Recent:
         """The record with what the engine knows it by, if it is remembered."""
         return self._held.get(key)
 
-    def put(self, key: str, record: Record, mark: bytes) -> Record:
-        """Remember the record, unless it is large, in the place of an earlier one; and return it."""
+    def put(self, key: str, record: Record, mark: bytes, size: int | None = None) -> Record:
+        """Remember the record, unless it is large, in the place of an earlier one; and return it.
+
+        `size` is how many bytes its values take, about, if that is known without adding them up.
+        """
         self._held.pop(key, None)
-        if sum(map(len, record.values.values())) <= _LARGEST_BYTES:
+        if size is None:
+            size = sum(map(len, record.values.values()))
+        if size <= _LARGEST_BYTES:
             self._held[key] = record, mark
             if len(self._held) > _MOST:
                 self._held.popitem(last=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from pathlib import Path
 
 from ..errors import ConfigError
 
@@ -38,14 +37,23 @@ _REMEDIES = {
 }
 
 
-def connect(path: Path, timeout: float) -> sqlite3.Connection:
+def absolute(path: str | os.PathLike[str]) -> str:
+    """The path of the file, which stays the same file when the process changes its working directory."""
+    name = os.fspath(path)
+    return name if os.path.isabs(name) else os.path.join(os.getcwd(), name)
+
+
+def connect(path: str, timeout: float) -> sqlite3.Connection:
     """A connection to the file, which has to exist. Each statement on it is a transaction of its own."""
+    name = path.replace(os.sep, "/").lstrip("/")
+    for mark in "%?#":  # which mean something in a URI; % comes first
+        name = name.replace(mark, f"%{ord(mark):02x}")
     return sqlite3.connect(
-        f"{path.as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
+        f"file:///{name}?mode=rw", uri=True, timeout=timeout, isolation_level=None, check_same_thread=False
     )
 
 
-def prepare(path: Path, timeout: float) -> None:
+def prepare(path: str, timeout: float) -> None:
     """See to it that the file at `path` is a writable database with Holdfast's tables.
 
     Raises `ConfigError` where that is not possible, saying what to do, and sqlite3.OperationalError if other
@@ -53,9 +61,9 @@ def prepare(path: Path, timeout: float) -> None:
     """
     if sqlite3.sqlite_version_info < (3, 35):
         raise ConfigError(f"SQLite {sqlite3.sqlite_version} is too old, 3.35 is needed: use a newer Python")
-    if not path.parent.is_dir():
+    if not os.path.isdir(os.path.dirname(path)):
         raise ConfigError(f"{path}: its directory does not exist, make it first")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ConfigError(f"{path} is a directory: name a file in it")
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
@@ -78,7 +86,7 @@ def prepare(path: Path, timeout: float) -> None:
         raise ConfigError(f"{path} cannot be used ({error}): {remedy}") from error
 
 
-def _recognise(connection: sqlite3.Connection, path: Path) -> None:
+def _recognise(connection: sqlite3.Connection, path: str) -> None:
     """Make the tables in an empty database; refuse one that is not Holdfast's, or not of this version."""
     connection.execute("BEGIN IMMEDIATE")
     marks = marks_of(connection)
@@ -112,7 +120,7 @@ def objection(marks: tuple[int, int]) -> str | None:
     return None
 
 
-def keep_log(connection: sqlite3.Connection, path: Path, timeout: float) -> None:
+def keep_log(connection: sqlite3.Connection, path: str, timeout: float) -> None:
     """Turn on the write-ahead log, with which readers and a writer do not wait for each other."""
     deadline = time.monotonic() + timeout
     while True:

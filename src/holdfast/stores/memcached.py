@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import suppress
 from typing import Literal
-from urllib.parse import urlsplit
 
 from msgpack import packb, unpackb
-from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 from ..errors import ConfigError, SessionTooLarge
 from ..record import Change, Record, apply, judge
@@ -26,8 +23,9 @@ from ._recent import Recent, is_applicable
 # An item takes 1 MiB at most, with its key and memcached's own head.
 _ITEM_BYTES = 1024 * 1024 - 1024
 _KEYS_AT_ONCE = 100
-_PORT = 11211
+_PORT, _PORTS = 11211, range(1, 65536)
 
+_server = re.compile(r"(?:\[([^\[\]/?#@\s]+)\]|([^\[\]:/?#@\s]+))(?::(\d{0,5}))?").fullmatch
 _fits = re.compile(r"[\w.-]{1,128}", re.ASCII).fullmatch
 _RECORD_FORM, _COPY, _CLAIM = 1, b"=", b"?"
 
@@ -47,7 +45,6 @@ class MemcachedStore:
     """
 
     colours = frozenset({"sync", "async"})
-    unavailable = (MemcacheUnexpectedCloseError,)
     max_bytes = 1_000_000
 
     def __init__(
@@ -84,6 +81,8 @@ class MemcachedStore:
         (at most so many for an event loop and a server, 64), `prefix`, and `forgets=accepted`. Raises
         `ConfigError`. Nothing is connected before it is used.
         """
+        from urllib.parse import urlsplit  # as `stores.from_url`
+
         parts = urlsplit(url)
         if parts.path.strip("/") or parts.fragment or "@" in parts.netloc:
             raise ConfigError(
@@ -110,14 +109,19 @@ class MemcachedStore:
 
     async def load(self, key: str, *, weak: bool = False) -> Record | None:
         item = await self._fetch(b"s", key)
-        return None if item is None else self._recent.put(key, _decoded(item.data), item.token)
+        return (
+            None if item is None else self._recent.put(key, _decoded(item.data), item.token, len(item.data))
+        )
 
     async def commit(self, key: str, change: Change) -> Record:
         known = self._recent.get(key)
         if known is not None and is_applicable(change, known[0]):
-            with suppress(SessionTooLarge):  # what is stored by now may have room for the change
-                if (changed := await self._replace(key, *known, change, known)) is not None:
-                    return changed
+            try:
+                changed = await self._replace(key, *known, change, known)
+            except SessionTooLarge:
+                changed = None  # what is stored by now may have room for the change
+            if changed is not None:
+                return changed
 
         async def attempt() -> Record | None:
             item = await self._fetch(b"s", key)
@@ -146,7 +150,7 @@ class MemcachedStore:
         is_valid = lambda: known is None or self._recent.get(key) is known  # noqa: E731
         fresh = await node.replace(place, data, expire, token, is_valid)
         if fresh:
-            return self._recent.put(key, changed, fresh)
+            return self._recent.put(key, changed, fresh, len(data))
         self._recent.forget(key)
         return None if fresh is None else changed
 
@@ -253,12 +257,10 @@ class MemcachedStore:
 
 
 def _address(host: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(f"//{host}")
-        if parts.hostname and not (parts.path or parts.query or parts.fragment or parts.username):
-            return parts.hostname, parts.port or _PORT
-    except ValueError:
-        pass
+    if (parts := _server(host)) is not None:
+        bracketed, name, port = parts.groups()
+        if (number := int(port or _PORT)) in _PORTS:
+            return (bracketed or name).lower(), number
     raise ConfigError(f"{host!r} is no server: write cache, cache:11211 or [::1]:11211")
 
 
@@ -277,7 +279,8 @@ def _ranked(rank: int) -> bytes:
 
 
 def _encoded(record: Record) -> bytes:
-    data: bytes = packb((_RECORD_FORM, *record._replace(values=dict(record.values))))
+    version, tag, values, *others = record
+    data: bytes = packb((_RECORD_FORM, version, tag, dict(values), *others))
     if len(data) > _ITEM_BYTES:
         raise SessionTooLarge(f"the session takes {len(data)} bytes, and memcached holds {_ITEM_BYTES}")
     return data

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import weakref
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from .. import deadline
 from ..codec import pack_values, unpack_values
@@ -21,6 +21,7 @@ from . import Page, Part, _sqlite_file
 from ._options import options, positive
 from ._recent import Recent, is_applicable
 
+T = TypeVar("T")
 Row = tuple[Any, ...]
 
 _LOAD = "SELECT * FROM sessions WHERE key = ?"
@@ -45,6 +46,10 @@ _SWEEP = "DELETE FROM sessions WHERE key IN (SELECT key FROM sessions WHERE expi
 _SCAN = "SELECT * FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
 _SCAN_FROM_THE_BEGINNING = "SELECT * FROM sessions WHERE ? IS NULL ORDER BY key LIMIT ?"
 _COUNT = "SELECT count(*) FROM sessions"
+
+# What comes of a statement: the rows that it returns, or how many it has changed.
+_rows: Callable[[sqlite3.Cursor], list[Row]] = sqlite3.Cursor.fetchall
+_changed: Callable[[sqlite3.Cursor], int] = attrgetter("rowcount")
 
 # A sweep goes in steps, so that no other writer waits for long.
 _SWEEP_STEP = 1000
@@ -75,12 +80,10 @@ class SQLiteStore:
         self._synchronous = synchronous.upper()
         if self._synchronous not in ("FULL", "NORMAL", "EXTRA"):
             raise ConfigError(f"synchronous={synchronous!r}: write FULL, NORMAL or EXTRA")
-        # Absolute, so that it stays the same file when the process changes its working directory.
-        self._path = Path(path).absolute()
+        self._path = _sqlite_file.absolute(path)
         self._idle: list[sqlite3.Cursor] = []
         self._inherited: list[sqlite3.Cursor] = []
         self._recent = Recent()
-        self._pid = os.getpid()
         _sqlite_file.prepare(self._path, self._timeout)
         _stores.add(self)
 
@@ -90,6 +93,8 @@ class SQLiteStore:
 
         Options: `?timeout=1.5&synchronous=normal`. Raises `ConfigError`.
         """
+        from urllib.parse import unquote, urlsplit  # as `stores.from_url`
+
         parts = urlsplit(url)
         path = unquote(parts.path.removeprefix("/"))
         if parts.netloc or parts.fragment or not path:
@@ -99,16 +104,15 @@ class SQLiteStore:
         return cls(path, **options(url, {"timeout": float, "synchronous": str}))
 
     async def create(self, key: str, record: Record) -> bool:
-        _, inserted = self._execute(_CREATE, _row(key, record))
-        return inserted == 1
+        return self._execute(_CREATE, _row(key, record), _changed) == 1
 
     async def load(self, key: str, *, weak: bool = False) -> Record | None:
         known = self._recent.get(key)
         # A tag names a change, and so what the record was after it. To fetch all of what is known already would
         # cost more than to ask a second time for what is not.
-        if known is not None and self._execute(_LIVE_TAG, (key,))[0] == [(known[1],)]:
+        if known is not None and self._execute(_LIVE_TAG, (key,), _rows) == [(known[1],)]:
             return known[0]
-        rows, _ = self._execute(_LOAD, (key,))
+        rows = self._execute(_LOAD, (key,), _rows)
         return self._remember(key, _record(rows[0])) if rows else None
 
     async def commit(self, key: str, change: Change) -> Record:
@@ -127,7 +131,7 @@ class SQLiteStore:
             "unset": pack_values(dict.fromkeys(change.unset, b"")) if change.unset else None,
         }
         for _ in deadline.rounds(_ROUNDS):
-            rows, _ = self._execute(statement, parameters)
+            rows = self._execute(statement, parameters, _rows)
             if rows:
                 return self._remember(key, _record(rows[0]))
             # Only what was refused costs a second statement, which is to say why.
@@ -142,8 +146,7 @@ class SQLiteStore:
             return None
         changed = apply(known, change)
         parameters = (changed.version, changed.tag, pack_values(dict(changed.values)))
-        _, count = self._execute(_COMMIT_KNOWN, (*parameters, key, known.tag))
-        if count != 1:
+        if self._execute(_COMMIT_KNOWN, (*parameters, key, known.tag), _changed) != 1:
             return None
         return self._remember(key, changed)
 
@@ -152,30 +155,32 @@ class SQLiteStore:
 
     async def end(self, key: str, tombstone: Record) -> None:
         self._recent.forget(key)
-        self._execute(_END, _row(key, tombstone))
+        self._execute(_END, _row(key, tombstone), _changed)
 
     async def of(self, owner: str) -> dict[str, Record]:
-        rows, _ = self._execute(_OF, (owner,))
+        rows = self._execute(_OF, (owner,), _rows)
         return {row[0]: _record(row) for row in rows}
 
     async def sweep(self, now: float) -> int:
         deleted = 0
         while True:
-            _, step = self._execute(_SWEEP, (now, _SWEEP_STEP))
+            step = self._execute(_SWEEP, (now, _SWEEP_STEP), _changed)
             deleted += step
             if step < _SWEEP_STEP:
                 return deleted
 
     async def scan(self, after: str | None, most: int) -> Page:
+        from urllib.parse import quote, unquote  # as above
+
         statement = _SCAN_FROM_THE_BEGINNING if after is None else _SCAN
-        rows, _ = self._execute(statement, (None if after is None else unquote(after), most))
+        rows = self._execute(statement, (None if after is None else unquote(after), most), _rows)
         return Page(
             {row[0]: _record(row) for row in rows},
             quote(rows[-1][0], safe="") if len(rows) == most else None,
         )
 
     async def count(self) -> int:
-        rows, _ = self._execute(_COUNT, ())
+        rows = self._execute(_COUNT, (), _rows)
         return int(rows[0][0])
 
     async def provision(self, *, create: bool) -> list[Part]:
@@ -197,15 +202,23 @@ class SQLiteStore:
         while self._idle:
             self._idle.pop().connection.close()
 
-    def _execute(self, statement: str, parameters: dict[str, Any] | tuple[Any, ...]) -> tuple[list[Row], int]:
-        """The rows that the statement returns, and how many it changed. It is committed when this returns."""
+    def _execute(
+        self,
+        statement: str,
+        parameters: dict[str, Any] | tuple[Any, ...],
+        outcome: Callable[[sqlite3.Cursor], T],
+    ) -> T:
+        """What comes of the statement: `_rows` or `_changed`. It is committed when this returns."""
         wait = deadline.limit(self._timeout)
-        cursor = self._take(wait)
+        try:
+            cursor = self._idle.pop()
+        except IndexError:
+            cursor = self._connect(wait)
         try:
             if wait < self._timeout:
                 _wait_at_most(cursor, wait)
             cursor.execute(statement, parameters)
-            result = cursor.fetchall(), cursor.rowcount
+            result = outcome(cursor)
             if wait < self._timeout:
                 _wait_at_most(cursor, self._timeout)
         except BaseException:
@@ -217,15 +230,8 @@ class SQLiteStore:
             cursor.connection.close()
         return result
 
-    def _take(self, wait: float) -> sqlite3.Cursor:
-        """The cursor of a connection that nobody else uses."""
-        if self._pid != os.getpid():
-            # Connections of the parent must be neither used nor closed here: they are kept aside for good.
-            self._inherited, self._idle, self._pid = self._idle, [], os.getpid()
-        try:
-            return self._idle.pop()
-        except IndexError:
-            pass
+    def _connect(self, wait: float) -> sqlite3.Cursor:
+        """The cursor of a new connection."""
         connection = _sqlite_file.connect(self._path, wait)
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         connection.create_function("holdfast_merge", 3, _merge, deterministic=True)
@@ -277,5 +283,12 @@ def _close_before_fork() -> None:
         store.close()
 
 
+# A thread may have opened one since: the child must neither use nor close it, and keeps it aside for good.
+def _keep_aside_after_fork() -> None:
+    for store in list(_stores):
+        store._inherited += store._idle
+        store._idle = []
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close_before_fork)
+    os.register_at_fork(before=_close_before_fork, after_in_child=_keep_aside_after_fork)

@@ -10,9 +10,8 @@ these very types. A subclass would come back as its parent, so it is refused lik
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta, timezone
-from itertools import chain
 from typing import Any
 
 from msgpack import ExtType, packb, unpackb
@@ -38,7 +37,7 @@ def encode(value: Value, key: str) -> bytes:
 
     Raises TypeError, naming the path to it, for a value that would not come back as it was.
     """
-    if not _is_sound(value, _MAX_DEPTH):
+    if type(value) not in _PLAIN and not _is_sound(value, _MAX_DEPTH):
         raise TypeError(_flaw(value, f"session[{key!r}]", _MAX_DEPTH))
     return _pack(value, 0)
 
@@ -172,21 +171,26 @@ def _restore_datetime(text: str, fold: int, zone: Any) -> datetime:
 def _is_sound(value: Value, depth: int) -> bool:
     """Whether a session holds the value, all of it. MessagePack alone would let bytearray and others pass."""
     kind = type(value)
-    if kind in _IMMUTABLE:
-        return kind is not datetime or _is_known_zone(value.tzinfo)
+    # Most parts are plain: asking here saves them the call.
     if kind is dict:
-        parts: Iterable[Value] = chain(value, value.values())
-    elif kind in _CONTAINERS:
-        parts = value
-    else:
-        return _name(kind) in _IMMUTABLE_BY_NAME
-    if depth == 0:
-        return False
-    for part in parts:
-        # Most parts are plain: asking here saves them the call.
-        if type(part) not in _PLAIN and not _is_sound(part, depth - 1):
+        if depth == 0:
             return False
-    return True
+        for key, part in value.items():
+            if type(key) not in _PLAIN and not _is_sound(key, depth - 1):
+                return False
+            if type(part) not in _PLAIN and not _is_sound(part, depth - 1):
+                return False
+        return True
+    if kind in _CONTAINERS:
+        if depth == 0:
+            return False
+        for part in value:
+            if type(part) not in _PLAIN and not _is_sound(part, depth - 1):
+                return False
+        return True
+    if kind is datetime:
+        return _is_known_zone(value.tzinfo)
+    return kind in _PLAIN or _name(kind) in _IMMUTABLE_BY_NAME
 
 
 def _flaw(value: Value, path: str, depth: int) -> str | None:

@@ -6,7 +6,6 @@ The `kid` of a token is `<key of the ring>.<hour>`, both in hexadecimal digits: 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from msgpack import packb, unpackb
@@ -14,14 +13,22 @@ from msgpack import packb, unpackb
 from ..errors import BadToken
 from ..keyring import Keyring
 from . import claims as rules
-from .ciphers import NONCE_BYTES, TAG_BYTES, HourKey, HourlyCiphers, new_nonce
-from .compact import Header, pack, read_header, read_json, unpack, write_json
+from .ciphers import TAG_BYTES, HourKey, HourlyCiphers, new_nonce
+from .compact import (
+    AROUND_CHARACTERS,
+    FIRST_DOT,
+    SECOND_DOT,
+    Header,
+    pack,
+    read_header,
+    read_json,
+    unpack_sealed,
+    write_json,
+)
 
 _TYP = "holdfast+jwe"
 _CONTENT = {"msgpack": "application/msgpack", "json": None}
 _KEY_ID = re.compile(r"([0-9a-f]{8})\.([0-9a-f]{1,8})", re.ASCII)
-_NONCE_CHARACTERS, _TAG_CHARACTERS = 16, 22
-_SHORTEST = _NONCE_CHARACTERS + _TAG_CHARACTERS + 2
 _DOT = ord(".")
 _KEPT = 64  # headers that are recognised as a whole
 
@@ -32,6 +39,7 @@ class _Known(NamedTuple):
     text: bytes
     key: HourKey
     is_json: bool
+    is_newest: bool  # of the ring's keys, as long as that is as it is
 
 
 class Jwe:
@@ -52,19 +60,21 @@ class Jwe:
         typ: str = _TYP,
     ) -> None:
         self._ciphers = HourlyCiphers(keyring, f"jwe dir A256GCM {purpose}")
+        self._look = keyring.look
         self._issuer, self._audience, self._text, self._typ = issuer, audience, text, typ
+        self._about = {"iss": issuer, "aud": audience}
         self._made: _Known | None = None
         self._known: dict[bytes, _Known] = {}
         self._known_in = -1  # the ring's state
 
-    def seal(self, claims: Mapping[str, Any], now: float) -> bytes:
+    def seal(self, claims: dict[str, Any], now: float) -> bytes:
         """A token with these claims, and `iss` and `aud`. `now` is in seconds since the epoch."""
         key, made = self._ciphers.to_seal(now), self._made
         if made is None or made.key is not key:
             kid = f"{key.key_id.hex()}.{key.hour:x}"
             header = Header("dir", kid, self._typ, "A256GCM", _CONTENT[self._text]).packed()
-            made = self._made = _Known(header, key, self._text == "json")
-        whole = {"iss": self._issuer, "aud": self._audience, **claims}
+            made = self._made = _Known(header, key, self._text == "json", True)
+        whole = self._about | claims
         text: bytes = write_json(whole) if made.is_json else packb(whole)
         nonce = new_nonce()
         sealed = key.cipher.encrypt(nonce, text, made.text)
@@ -73,20 +83,20 @@ class Jwe:
 
     def open(self, token: bytes, now: float) -> dict[str, Any]:
         """The claims of a token that is good at `now`. Raises `BadToken` for anything else, and nothing more."""
-        if self._ciphers.state() != self._known_in:
+        if self._look() != self._known_in:
             # A header that names a removed key is not recognised any more.
             self._known, self._known_in = {}, self._ciphers.state()
         # The key that others would find wrapped between these two dots is ours already (RFC 7518, 4.5).
         header, _, rest = token.partition(b"..")
-        if len(rest) < _SHORTEST or rest[_NONCE_CHARACTERS] != _DOT or rest[-_TAG_CHARACTERS - 1] != _DOT:
+        if len(rest) <= AROUND_CHARACTERS or rest[FIRST_DOT] != _DOT or rest[SECOND_DOT] != _DOT:
             raise BadToken("malformed")
         headers = self._known
-        known = headers.get(header) or self._read(header, now)
-        # Nonce and tag together: what lies between them is of the alphabet, or refused.
-        ends = unpack(rest[:_NONCE_CHARACTERS] + rest[-_TAG_CHARACTERS:])
-        sealed = unpack(rest[_NONCE_CHARACTERS + 1 : -_TAG_CHARACTERS - 1]) + ends[NONCE_BYTES:]
-        plain = self._ciphers.open(known.key, ends[:NONCE_BYTES], sealed, header)
-        if header not in headers:
+        known = headers.get(header)
+        if known is not None:
+            plain = known.key.open(*unpack_sealed(rest), header)
+        else:
+            known = self._read(header, now)
+            plain = self._ciphers.open(known.key, *unpack_sealed(rest), header)
             if len(headers) >= _KEPT:
                 headers.clear()
             headers[header] = known
@@ -97,7 +107,7 @@ class Jwe:
     def is_newest(self, token: bytes) -> bool:
         """Whether a good token was made under the newest key of the ring, of whatever hour."""
         known = self._known.get(token[: token.find(b".")])
-        return known is not None and self._ciphers.is_newest(known.key.key_id)
+        return known is not None and known.is_newest
 
     def key(self, kid: str) -> bytes:
         """The key with this id, 32 bytes, for whoever else is to open tokens. Raises `BadToken`."""
@@ -111,7 +121,8 @@ class Jwe:
             raise BadToken("wrong type")
         if header.cty not in _CONTENT.values():
             raise BadToken("header not allowed")
-        return _Known(text, self._ciphers.to_open(*_parts_of(header.kid), now), header.cty is None)
+        key = self._ciphers.to_open(*_parts_of(header.kid), now)
+        return _Known(text, key, header.cty is None, self._ciphers.is_newest(key.key_id))
 
 
 def _parts_of(kid: str) -> tuple[bytes, int]:

@@ -91,9 +91,10 @@ class Jws:
 
     def _key_id(self, header: bytes) -> bytes:
         """The key that a header names, if it says nothing but what ours say. Raises `BadToken`."""
-        newest = self._prepared.get(self._keys.newest()[0])
-        if newest is not None and newest.header == header:
-            return self._keys.newest()[0]
+        newest = self._keys.newest()[0]
+        known = self._prepared.get(newest)
+        if known is not None and known.header == header:
+            return newest
         said = read_header(header)
         if said.alg != self._algorithm or said.enc is not None:
             raise BadToken("wrong algorithm")

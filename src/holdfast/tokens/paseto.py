@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from pyseto import Key, PysetoError
@@ -101,6 +102,10 @@ class Paseto:
 
     def _key_id(self, footer: bytes) -> bytes:
         """The key that a footer names, if it says nothing else. Raises `BadToken`."""
+        newest = self._keys.newest()[0]
+        known = self._prepared.get(newest)
+        if known is not None and known.footer == footer:
+            return newest
         said = read_json(footer)
         kid = said.get("kid")
         if said.keys() != {"kid"} or type(kid) is not str:
@@ -133,6 +138,7 @@ def _public(raw: bytes) -> Any:
     return Key.new(version=4, purpose="public", key=pem)
 
 
+@lru_cache(maxsize=64)  # a token's `nbf` and `iat`, and those of all tokens of that second, are the same
 def _written(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
 

@@ -42,7 +42,7 @@ class Sealing:
 
     def seal(self, identity: bytes, record: Record, held: frozenset[str], now: float) -> bytes:
         """The token. Raises TypeError for a value that must not stand in it."""
-        claims = claims_of(record, identity, now)
+        claims = claims_of(record, identity, now, binary=self._text.binary)
         claims.update(self._text.write(record.values))
         if held:
             claims["held"] = sorted(held)

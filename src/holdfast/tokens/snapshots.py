@@ -8,7 +8,6 @@ private stay behind, and what they are called is told.
 from __future__ import annotations
 
 import struct
-from base64 import urlsafe_b64encode
 from typing import NamedTuple
 
 from msgpack import packb, unpackb
@@ -20,7 +19,7 @@ from ..keyring import Keyring
 from ..record import Record
 from . import Secrecy
 from .ciphers import NONCE_BYTES, TAG_BYTES, HourlyCiphers, new_nonce
-from .compact import unpack
+from .compact import pack, unpack
 
 # With its name and attributes a cookie of this size stays within what browsers take.
 MOST_CHARACTERS = 3 * 1024
@@ -31,9 +30,12 @@ _CLOCKS_DIFFER_SECONDS = 1.0
 # A browser sends its snapshot with each request of a page: those that were opened last are recognised.
 _ALL_OPENED_BYTES = 2**20
 
-_FORM = 1
-_HEAD = struct.Struct(">B4sI")  # form, id of the ring's key, hour
-_AROUND_BYTES = _HEAD.size + NONCE_BYTES + TAG_BYTES
+# What is sealed: a copy of the whole record, or the names of what is withheld and a copy of the rest.
+_WHOLE, _PARTIAL = 1, 2
+_HEAD = struct.Struct(">B4sI")  # which of the two, id of the ring's key, hour
+_NONCE_AT, _SEALED_AT = _HEAD.size, _HEAD.size + NONCE_BYTES
+_AROUND_BYTES = _SEALED_AT + TAG_BYTES
+_NOTHING: frozenset[str] = frozenset()
 
 
 class Snapshot(NamedTuple):
@@ -58,13 +60,15 @@ class SnapshotToken:
         if withheld:
             kept = {name: data for name, data in record.values.items() if name not in self._private}
             record = record._replace(values=kept)
-        text: bytes = packb((withheld, pack_copy(record, as_of)))
+        text = pack_copy(record, as_of)
+        if withheld:
+            text = packb((withheld, text))
         if (len(text) + _AROUND_BYTES) * 4 / 3 > MOST_CHARACTERS:
             return None
         key = self._ciphers.to_seal(now)
-        head, nonce = _HEAD.pack(_FORM, key.key_id, key.hour), new_nonce()
-        sealed = key.cipher.encrypt(nonce, text, head + identity)
-        return urlsafe_b64encode(head + nonce + sealed).rstrip(b"=").decode()
+        head = _HEAD.pack(_PARTIAL if withheld else _WHOLE, key.key_id, key.hour)
+        nonce = new_nonce()
+        return pack(head + nonce + key.cipher.encrypt(nonce, text, head + identity)).decode()
 
     def read(self, token: bytes, identity: bytes, now: float) -> Snapshot | None:
         """The snapshot in a token; None if it is not ours, or another identity's."""
@@ -75,16 +79,16 @@ class SnapshotToken:
             if len(raw) <= _AROUND_BYTES:
                 return None
             form, key_id, hour = _HEAD.unpack_from(raw)
-            if form != _FORM:
+            if form != _WHOLE and form != _PARTIAL:
                 return None
-            key = self._ciphers.to_open(key_id, hour, now)
-            start = _HEAD.size + NONCE_BYTES
-            text = self._ciphers.open(key, raw[_HEAD.size : start], raw[start:], raw[: _HEAD.size] + identity)
-            withheld, copy = unpackb(text)
-            record, as_of = unpack_copy(copy)
+            nonce, sealed, bound = raw[_NONCE_AT:_SEALED_AT], raw[_SEALED_AT:], raw[:_NONCE_AT] + identity
+            text = self._ciphers.open_under(key_id, hour, nonce, sealed, bound, now)
+            if form == _WHOLE:
+                return Snapshot(*unpack_copy(text), _NOTHING)
+            withheld, text = unpackb(text)
+            return Snapshot(*unpack_copy(text), frozenset(withheld))
         except (BadToken, ValueError):
             return None
-        return Snapshot(record, as_of, frozenset(withheld))
 
 
 class Snapshots:

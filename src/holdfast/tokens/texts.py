@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
 from math import isfinite
 from typing import Any
@@ -11,6 +10,7 @@ from .. import codec
 from ..errors import BadToken, ConfigError
 from ..record import Record
 from .claims import EXACT, is_moment
+from .compact import pack, unpack
 
 # Registered claims (RFC 7519, 4.1; OpenID Connect Core, 2), and Holdfast's own, which no value may pass for.
 RESERVED = frozenset(
@@ -22,23 +22,23 @@ _MOST_VERSIONS = 2**63
 
 
 class SealedText:
-    """For encrypted tokens: the values as they are, in one claim. `binary` formats take bytes, JSON gets base64."""
+    """For encrypted tokens: the values as they are, in one claim. `binary` formats take bytes, JSON gets base64url."""
 
     def __init__(self, *, binary: bool) -> None:
-        self._binary = binary
+        self.binary = binary
 
     def write(self, values: Mapping[str, bytes]) -> dict[str, Any]:
         """The claims that hold the values."""
-        if self._binary:
+        if self.binary:
             return {"ses": dict(values)}
-        return {"ses": b64encode(codec.pack_values(values)).decode()}
+        return {"ses": pack(codec.pack_values(values)).decode()}
 
     def read(self, claims: Mapping[str, Any]) -> dict[str, bytes]:
         """The values in the claims, however they were written. Raises `BadToken`."""
         values = claims.get("ses")
         if type(values) is str:
             try:
-                values = codec.unpack_values(b64decode(values, validate=True))
+                values = codec.unpack_values(unpack(values.encode()))
             except (ValueError, TypeError):
                 raise BadToken("malformed") from None
         if type(values) is not dict:
@@ -51,6 +51,8 @@ class SealedText:
 
 class PublicText:
     """For signed tokens, which anybody reads: a claim for each value that the application has named as public."""
+
+    binary = False
 
     def __init__(self, public: Collection[str]) -> None:
         if taken := RESERVED.intersection(public):
@@ -87,25 +89,30 @@ class PublicText:
 def is_json(value: Any) -> bool:
     """Whether a value comes back from JSON as exactly what it was."""
     kind = type(value)
-    if value is None or kind is bool:
+    # Most parts are plain text: asking here saves them the call.
+    if kind is dict:
+        for name, part in value.items():
+            if type(name) is not str or not (name.isascii() or _is_unicode(name)):
+                return False
+            if (type(part) is not str or not part.isascii()) and not is_json(part):
+                return False
+        return True
+    if kind is list:
+        for part in value:
+            if (type(part) is not str or not part.isascii()) and not is_json(part):
+                return False
         return True
     if kind is str:
-        return _is_unicode(value)
+        return value.isascii() or _is_unicode(value)
     if kind is int:
         return bool(-EXACT <= value <= EXACT)
     if kind is float:
         return isfinite(value)
-    if kind is list:
-        return all(map(is_json, value))
-    return kind is dict and all(
-        type(name) is str and _is_unicode(name) and is_json(each) for name, each in value.items()
-    )
+    return value is None or kind is bool
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether text can be written as UTF-8: half of a surrogate pair cannot."""
-    if text.isascii():
-        return True
+    """Whether text can be written as UTF-8: half of a surrogate pair cannot. All of ASCII can."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -113,18 +120,20 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def claims_of(record: Record, identity: bytes, now: float) -> dict[str, Any]:
-    """The claims that say whose session it is and how long it lives."""
+def claims_of(record: Record, identity: bytes, now: float, *, binary: bool) -> dict[str, Any]:
+    """The claims that say whose session it is and how long it lives; bytes in them are text unless it is `binary`."""
     claims: dict[str, Any] = {
         "exp": record.expires_at,
         "nbf": int(now),
         "iat": int(now),
-        "jti": identity.hex(),
+        "jti": identity if binary else identity.hex(),
         "auth_time": record.created_at,
         "ver": record.version,
-        "tag": record.tag.hex(),
+        "tag": record.tag if binary else record.tag.hex(),
     }
-    return claims if record.owner is None else {**claims, "sub": record.owner}
+    if record.owner is not None:
+        claims["sub"] = record.owner
+    return claims
 
 
 def record_of(claims: Mapping[str, Any], values: Mapping[str, bytes]) -> tuple[bytes, Record]:
@@ -135,10 +144,14 @@ def record_of(claims: Mapping[str, Any], values: Mapping[str, bytes]) -> tuple[b
     owner, created_at, version = claims.get("sub"), claims.get("auth_time"), claims.get("ver")
     if type(version) is not int or not 0 < version < _MOST_VERSIONS or not is_moment(created_at):
         raise BadToken("malformed")
-    if owner is not None and (type(owner) is not str or not _is_unicode(owner)):
+    if owner is not None and (type(owner) is not str or not (owner.isascii() or _is_unicode(owner))):
         raise BadToken("malformed")
     try:
-        identity, tag = bytes.fromhex(claims["jti"]), bytes.fromhex(claims["tag"])
+        identity, tag = claims["jti"], claims["tag"]
+        if type(identity) is not bytes:
+            identity = bytes.fromhex(identity)
+        if type(tag) is not bytes:
+            tag = bytes.fromhex(tag)
     except (KeyError, TypeError, ValueError):
         raise BadToken("malformed") from None
     if not identity or len(tag) != _TAG_BYTES:

@@ -69,8 +69,7 @@ class SessionMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        seconds = _seconds_left(scope)
-        if seconds is None:
+        if (seconds := _seconds_left(scope)) is None:
             await self._serve(scope, receive, send)
         else:
             with time_left(seconds):
@@ -80,16 +79,31 @@ class SessionMiddleware:
         headers = scope["headers"]
         session = scope["session"] = self._sessions.open(_cookie_header(headers), headers)
         if not self._lazy:
-            await session.load(scope.get("holdfast.freshness", self._freshness))
+            freshness = scope.get("holdfast.freshness", self._freshness)
+            if (rest := session._engine.begin_load(session, freshness)) is not None:
+                await rest
         gate = _Gate(self._sessions, session, scope, send, self._debug_header)
-        if scope["type"] == "http":
-            await gate.serve(self._app, receive)
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, gate.on_websocket)
+            gate.check_nothing_is_left("on a WebSocket")
+            return
+        try:
+            await self._app(scope, receive, gate.on_response)
+        except (SessionGone, StoreError) as error:
+            if (
+                not gate.refused
+            ):  # or else an outer layer of the application raises it once more after our response
+                if gate.began:
+                    raise
+                await gate.refuse(error)
         else:
-            await gate.connect(self._app, receive)
+            gate.check_nothing_is_left("after its response had begun")
 
 
 class _Gate:
     """Holds a response back until the session's changes are committed."""
+
+    __slots__ = ("_explains", "_scope", "_send", "_session", "_sessions", "began", "refused")
 
     def __init__(
         self, sessions: Sessions, session: Session, scope: Scope, send: Send, debug_header: bool
@@ -98,62 +112,50 @@ class _Gate:
         self._session = session
         self._scope = scope
         self._send = send
-        self._debug_header = debug_header
-        self._began = False  # the application's response, or one of ours in its place
-        self._refused = False  # ours was sent: the rest of the application's is dropped
+        self._explains = debug_header
+        self.began = False  # the application's response, or one of ours in its place
+        self.refused = False  # ours was sent: the rest of the application's is dropped
 
-    async def serve(self, app: App, receive: Receive) -> None:
-        """Run the application for a request."""
-        try:
-            await app(self._scope, receive, self._on_response)
-        except (SessionGone, StoreError) as error:
-            if self._refused:
-                return  # an outer layer of the application raises it once more after its own response
-            if self._began:
-                raise
-            await self._refuse(error)
-        else:
-            self._check_nothing_is_left("after its response had begun")
-
-    async def connect(self, app: App, receive: Receive) -> None:
-        """Run the application for a WebSocket."""
-        await app(self._scope, receive, self._on_websocket)
-        self._check_nothing_is_left("on a WebSocket")
-
-    async def _on_response(self, message: Message) -> None:
-        if self._refused:
-            return
-        if message["type"] != "http.response.start" or self._began:
-            if self._began and self._session._has_marks():
-                self._check_nothing_is_left("after its response had begun")
-            await self._send(message)
-            return
+    def on_response(self, message: Message) -> Awaitable[None]:
+        """The `send` of a request. What has to wait for nothing is passed on without a coroutine of its own."""
+        session = self._session
+        if self.refused:
+            return _nothing()
+        if message["type"] != "http.response.start" or self.began:
+            if self.began and session._has_marks():
+                self.check_nothing_is_left("after its response had begun")
+            return self._send(message)
         # From here on a further response start, by an error handler of the application, commits nothing.
-        self._began = True
-        failure = self._session._raised
+        self.began = True
+        failure = session._raised
         if failure is not None and message["status"] == 500:
             # The handler met it, and a layer in between made an error page of it.
-            await self._refuse(failure)
-            return
-        if self._scope.get("session") is not self._session:
+            return self.refuse(failure)
+        if self._scope.get("session") is not session:
             self._adopt(self._scope.get("session"))
-        if self._session._accessed or self._debug_header:
-            try:
-                await self._session.commit()
-            except (SessionGone, StoreError) as error:
-                await self._refuse(error)
-                return
-            except BaseException:
-                # The handler hears of it. What could not be committed is given up; an error page may pass.
-                self._began = False
-                self._session._abandon()
-                raise
+        if session._accessed or self._explains:
+            if not session._engine.is_settled(session):
+                return self._commit_first(message)
             message = self._with_headers(message)
-        self._session._started = True
-        await self._send(message)
+        session._started = True
+        return self._send(message)
 
-    async def _on_websocket(self, message: Message) -> None:
-        # The answer to the handshake is the only one that can carry a cookie.
+    async def _commit_first(self, message: Message) -> None:
+        try:
+            await self._session.commit()
+        except (SessionGone, StoreError) as error:
+            await self.refuse(error)
+            return
+        except BaseException:
+            # The handler hears of it. What could not be committed is given up; an error page may pass.
+            self.began = False
+            self._session._abandon()
+            raise
+        self._session._started = True
+        await self._send(self._with_headers(message))
+
+    async def on_websocket(self, message: Message) -> None:
+        """The `send` of a WebSocket: the answer to the handshake is the only one that can carry a cookie."""
         if message["type"] in ("websocket.accept", "websocket.http.response.start"):
             self._session._started = True
             message = self._with_headers(message)
@@ -165,32 +167,43 @@ class _Gate:
         if isinstance(found, Mapping):
             self._session.update(found)
 
-    def _check_nothing_is_left(self, when: str) -> None:
-        if self._session._accessed and not self._refused and self._session._is_changed():
-            self._session._abandon()
+    def check_nothing_is_left(self, when: str) -> None:
+        """Raise `ResponseStarted` for a change that came too late to be committed."""
+        session = self._session
+        if not session._is_untouched() and not self.refused and session._is_changed():
+            session._abandon()
             raise ResponseStarted(
                 f"the session was changed {when} and never committed: the change is not kept. "
                 "Change it earlier, or call `await session.commit()`"
             )
 
     def _with_headers(self, message: Message) -> Message:
-        headers = list(message.get("headers", ()))
+        headers = message.get("headers", ())
+        if type(headers) is not list:
+            headers = list(headers)
         extra = headers_for(self._session, headers, self._sessions.vary)
-        if self._debug_header:
+        if self._explains:
             extra.append((b"holdfast-explain", _ascii(self._sessions.explain(self._session))))
         return {**message, "headers": headers + extra} if extra else message
 
-    async def _refuse(self, error: HoldfastError) -> None:
-        self._began = self._refused = True
+    async def refuse(self, error: HoldfastError) -> None:
+        """Answer in the place of the application."""
+        self.began = self.refused = True
         status, headers, body = refusal(error)
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
 
+async def _nothing() -> None:
+    """What is sent where the response was refused."""
+
+
 def _seconds_left(scope: Scope) -> float | None:
     """How long the platform lets the request go on, where it says so."""
     seconds: float | None = scope.get("holdfast.time_left")
-    remaining = getattr(scope.get("aws.context"), "get_remaining_time_in_millis", None)
+    if "aws.context" not in scope:
+        return seconds
+    remaining = getattr(scope["aws.context"], "get_remaining_time_in_millis", None)
     if remaining is None:
         return seconds
     by_lambda: float = remaining() / 1000

@@ -7,9 +7,11 @@ then there are headers for a response.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, NamedTuple
 
 from . import writes
+from .committing import Committing
 from .cookies import Cookies, key_of, new_identity
 from .errors import ResponseStarted, SessionGone, SessionRegression, StoreError
 from .events import Events
@@ -24,59 +26,42 @@ from .work import Work
 Regression = Literal["accept", "end"]
 
 
-class Commits:
+class Rules(NamedTuple):
+    """What both sides of an application's engine, loading and committing, go by."""
+
+    homes: Homes
+    transport: Cookies | TokenHeaders
+    floors: FloorToken | None
+    timeouts: Timeouts
+    regression: Regression
+    clock: Callable[[], float]
+    events: Events
+
+
+class Commits(Committing):
     """The write side of an application's engine."""
 
-    def __init__(
-        self,
-        homes: Homes,
-        *,
-        transport: Cookies | TokenHeaders,
-        floors: FloorToken | None,
-        timeouts: Timeouts,
-        regression: Regression,
-        clock: Callable[[], float],
-        events: Events,
-    ) -> None:
-        self._homes = homes
-        self._transport = transport
-        self._floors = floors
-        self._timeouts = timeouts
-        self._regression = regression
-        self._clock = clock
-        self._events = events
+    def __init__(self, rules: Rules) -> None:
+        super().__init__(rules.homes.carry, rules.timeouts, rules.clock, rules.events)
+        self._homes, self._transport, self._floors = rules.homes, rules.transport, rules.floors
+        self._regression = rules.regression
 
-    async def commit(self, session: Session) -> None:
-        """See `Sessions.commit`."""
-        if not session._loaded or not session._accessed:
-            return
-        work = session._ledger.work()
-        creates = session._record is None and bool(work.set or session._owner)
-        rotates = session._record is not None and session._rotating
-        if not (work.set or work.unset or creates or rotates or session._logged_out):
-            session._settle()
-            await self._renew(session)
-            self._tell_browser(session)
-            return
-        if session._refusal is not None and (creates or not session._is_over):
-            raise session._refusal
+    def is_settled(self, session: Session) -> bool:
+        """See `Committing.is_settled`."""
+        if not session._is_untouched() or session._is_fresh or session._news or session._copy:
+            return False
+        record = session._record
+        return record is None or self._timeouts.renewed(record, self._clock()) is None
+
+    def _admit(self, session: Session, *, creates: bool, rotates: bool) -> None:
+        super()._admit(session, creates=creates, rotates=rotates)
         if session._started and (creates or rotates or session._logged_out):
             raise ResponseStarted(
                 "a session cannot begin, end or change its identity once the response has begun: its cookie "
                 "can no longer be sent"
             )
-        try:
-            await self._homes.carry(self._keep(session, work, self._clock()))
-        except SessionGone:
-            self._events.tell("session gone", session._key, session._owner)
-            raise
-        except StoreError as error:
-            self._events.tell("store unavailable", session._key, detail=str(error))
-            raise
-        self._tell_browser(session)
 
     async def _keep(self, session: Session, work: Work, now: float) -> None:
-        """Do what the request asks for."""
         key, record = session._key, session._record
         if session._logged_out:
             if session._leaving is not None:
@@ -103,6 +88,7 @@ class Commits:
             self._adopt(session, key, kept)
             if kept.record.version <= record.version:
                 await self._regress(session, key, record, kept.record, now)
+        self._tell_browser(session)
 
     async def _regress(self, session: Session, key: str, read: Record, stored: Record, now: float) -> None:
         """The store went back between this request's read and its write: what was between the two is lost."""
@@ -151,21 +137,24 @@ class Commits:
         self._adopt(session, new_key, kept, identity)
         self._events.tell("session renewed", new_key, session._owner, f"was {key}")
 
-    async def _renew(self, session: Session) -> None:
+    async def _renew(self, session: Session, work: Work, now: float) -> None:
         """Write a new idle deadline if it is due. A request that only read is not disturbed by a failure."""
-        key, record, now = session._key, session._record, self._clock()
-        if key is None or record is None or session._refusal is not None:
-            return
-        if (expires_at := self._timeouts.renewed(record, now)) is None:
-            return
+        key, record = session._key, session._record
+        if key is not None and record is not None and session._refusal is None:
+            expires_at = self._timeouts.renewed(record, now)
+            if expires_at is not None:
+                with suppress(StoreError, SessionGone):
+                    await self._carry(self._extend(session, key, record, expires_at, now))
+        self._tell_browser(session)
+
+    async def _extend(
+        self, session: Session, key: str, record: Record, expires_at: float, now: float
+    ) -> None:
         change = Change(writes.new_tag(), now, expires_at=expires_at, owner=record.owner)
-        try:
-            kept = await self._homes.carry(self._homes.renew(key, record, change))
-            self._adopt(session, key, kept)
-            if kept.record.version <= record.version:
-                await self._homes.carry(self._regress(session, key, record, kept.record, now))
-        except (StoreError, SessionGone):
-            return
+        kept = await self._homes.renew(key, record, change)
+        self._adopt(session, key, kept)
+        if kept.record.version <= record.version:
+            await self._regress(session, key, record, kept.record, now)
 
     def _adopt(self, session: Session, key: str, kept: Kept, identity: bytes | None = None) -> None:
         """Go on from what the store has accepted, and remember what the browser has to hear of it."""

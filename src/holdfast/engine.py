@@ -5,22 +5,18 @@ How it is committed is in `commits`; what concerns all homes of its record is in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Coroutine
 from typing import Any, Literal
 
 from . import writes
-from .commits import Commits, Regression
-from .cookies import Cookies, key_of
+from .commits import Commits, Rules
+from .cookies import key_of
+from .copies.local import moment
 from .errors import BadToken, ConfigError, SessionGone, SessionRegression, StoreError
-from .events import Events
-from .floor import FloorToken
-from .headers import TokenHeaders
-from .homes import Homes
 from .ladder import Answer, Freshness, Question
 from .reading import Reading
 from .record import Record
 from .session import Known, Session
-from .timeouts import Timeouts
 
 # For so long after a session ended or changed its identity, a request with the old one may be a late one
 # whose browser holds a newer cookie already: it must not be given another.
@@ -37,41 +33,17 @@ Outage = Literal["refuse", "read_only", "anonymous"]
 class Engine:
     """The rules of one application, as `Sessions` was told them. Times are in seconds."""
 
-    def __init__(
-        self,
-        homes: Homes,
-        *,
-        transport: Cookies | TokenHeaders,
-        floors: FloorToken | None,
-        timeouts: Timeouts,
-        outage: Outage,
-        regression: Regression,
-        freshness: Freshness,
-        clock: Callable[[], float],
-        events: Events,
-    ) -> None:
-        self._homes = homes
-        self._transport = transport
-        self._floors = floors
-        self._timeouts = timeouts
+    def __init__(self, rules: Rules, *, outage: Outage, freshness: Freshness) -> None:
+        self._homes, self._transport, self._floors = rules.homes, rules.transport, rules.floors
+        self._timeouts, self._clock, self._events = rules.timeouts, rules.clock, rules.events
+        self._regression = rules.regression
         self._outage = outage
-        self._regression = regression
         self._freshness = freshness
-        self._clock = clock
-        self._events = events
         self._known: dict[bytes, Known] = {}
         self._known_bytes = 0
-        self._known_in = transport.state()
-        self._commits = Commits(
-            homes,
-            transport=transport,
-            floors=floors,
-            timeouts=timeouts,
-            regression=regression,
-            clock=clock,
-            events=events,
-        )
-        self.commit = self._commits.commit
+        self._known_in = rules.transport.state()
+        self._commits = Commits(rules)
+        self.commit, self.is_settled = self._commits.commit, self._commits.is_settled
 
     def read(self, carried: Any) -> Known | None:
         """Whom the request comes from, if what it carries is ours; whatever else is nothing, and harms nobody.
@@ -109,38 +81,48 @@ class Engine:
 
     async def load(self, session: Session, freshness: Freshness | None = None) -> None:
         """See `Sessions.load`."""
+        if (rest := self.begin_load(session, freshness)) is not None:
+            await rest
+
+    def begin_load(
+        self, session: Session, freshness: Freshness | None = None
+    ) -> Coroutine[Any, Any, None] | None:
+        """Load the session from what is at hand. The rest of the work, to be awaited, where that is not enough."""
         session._read()
         known = session._known
         if known is None:
-            return
+            return None
         if session._loaded:
             if freshness != "strong" or session._reading is None or session._reading.home == "store":
-                return
+                return None
             if session._is_changed():
                 raise ConfigError("ask for a strong read before the session is changed")
-        session._news = None
-        asked_at = self._clock()
-        question = known.question
+            session._news = None
+        question, now = known.question, moment(self._clock)
         if freshness is not None and freshness != question.freshness:
             question = question._replace(freshness=freshness)
-        record = self._homes.at_hand(question)
-        if record is not None and self._timeouts.is_live(record, asked_at):
+        at_hand = self._homes.at_hand(question, now)
+        if at_hand is not None and self._timeouts.is_live(at_hand[0], now.wall):
+            record, is_news = at_hand
             session._attach(question.key, record)
             session._reading = _LOCAL
-            if question.is_news(record):
+            if is_news:
                 session._news = (record, True)
-            return
+            return None
         if question.snapshot is not None:
-            carried = self._homes.carried(question)
+            carried = self._homes.carried(question, now)
             if carried is not None:
-                self._take(session, question, carried, asked_at)
-                return
+                self._take(session, question, carried, now.wall)
+                return None
+        return self._load(session, question, now.wall)
+
+    async def _load(self, session: Session, question: Question, asked_at: float) -> None:
         try:
             answer = await self._homes.carry(self._ask(question))
         except StoreError as error:
             self._go_without(session, question, error)
-            return
-        self._take(session, question, answer, asked_at)
+        else:
+            self._take(session, question, answer, asked_at)
 
     def _take(self, session: Session, question: Question, answer: Answer, now: float) -> None:
         """Give the session what was found, judged by when it was asked for.
@@ -149,7 +131,6 @@ class Engine:
         have used since: the visitor would be given another one. A change is judged anew by the store.
         """
         record = answer.record
-        session._failure = None
         session._reading = Reading(answer.home, answer.skipped)
         if record is not None and self._timeouts.is_live(record, now):
             session._attach(question.key, record, answer.withheld)
@@ -173,7 +154,10 @@ class Engine:
             self._events.tell("old identity used", question.key, record.owner)
 
     def _go_without(self, session: Session, question: Question, error: StoreError) -> None:
-        """The store is away: what the session may still be used for."""
+        """The store is away: what the session may still be used for.
+
+        If it was to be read anew, strongly, what a copy had said before is not good enough either.
+        """
         self._events.tell("store unavailable", question.key, detail=str(error))
         session._reading = Reading("none", (("store", str(error)),))
         session._failure = error

@@ -15,7 +15,7 @@ from .copies.local import LocalCopies, Moment, moment
 from .copies.revoked import RevokedFeed
 from .errors import ConfigError
 from .events import Events
-from .ladder import Answer, Ladder, Question
+from .ladder import Ladder, Question
 from .record import Change, Record
 from .stores import Store
 from .stores.guard import Guard
@@ -94,6 +94,7 @@ class Homes:
             clock=clock,
             snapshots=snapshots,
         )
+        self.at_hand, self.carried, self.ask = self._ladder.at_hand, self._ladder.carried, self._ladder.ask
         self._colours = self.store.colours & (self.cache.colours if self.cache else self.store.colours)
         if not self._colours:
             raise ConfigError(
@@ -122,14 +123,6 @@ class Homes:
         """
         return (self._oldest if confirmed else self._longest_life) + _PIN_MARGIN_SECONDS
 
-    def at_hand(self, question: Question) -> Record | None:
-        """See `Ladder.at_hand`."""
-        return self._ladder.at_hand(question)
-
-    def carried(self, question: Question) -> Answer | None:
-        """See `Ladder.carried`."""
-        return self._ladder.carried(question)
-
     def last_resort(self, question: Question, max_age: float) -> Record | None:
         """This instance's copy of whatever age, for while the store is away.
 
@@ -139,10 +132,6 @@ class Homes:
             return None
         record = self.local.get(question.key, max_age, self._now())
         return record if record is not None and question.admits(record) else None
-
-    async def ask(self, question: Question) -> Answer:
-        """See `Ladder.ask`."""
-        return await self._ladder.ask(question)
 
     async def create(self, key: str, record: Record) -> Kept:
         """Store a new session."""

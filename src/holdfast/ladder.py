@@ -42,6 +42,12 @@ class Question(NamedTuple):
         """Whether a copy is new enough for whoever asks."""
         return self.freshness == "any" or (self.floor is not None and self.floor.admits(record))
 
+    def has_seen(self, record: Record) -> bool:
+        """Whether this is the very record that the browser has seen last, as most of the time: it is no news then, and
+        admitted."""
+        floor = self.floor
+        return floor is not None and floor.tag == record.tag and floor.version == record.version
+
     def is_news(self, record: Record) -> bool:
         """Whether the browser has not seen this yet, so that a response will raise its floor."""
         return self.floor is None or self.floor.is_below(record)
@@ -96,24 +102,29 @@ class Ladder:
         self._copy_age = copy_age
         self._clock = clock
 
-    def at_hand(self, question: Question) -> Record | None:
-        """The answer of this instance's memory, if it may give one: no I/O, so no waiting in any colour."""
+    def at_hand(self, question: Question, now: Moment) -> tuple[Record, bool] | None:
+        """What this instance's memory answers, if it may, and whether that is news. No I/O: no waiting in any colour.
+
+        Where it has expired it is no answer, but has to be confirmed: that is left to whoever knows the timeouts.
+        """
         local, feed = self._local, self._feed
         if local is None or feed is None:
             return None
-        now = moment(self._clock)
         if question.why_strong(now.wall) or not feed.clears(question.key, now):
             return None
         record = local.get(question.key, self._copy_age, now)
-        if record is None or not record.is_live(now.wall) or not question.admits(record):
+        if record is None:
             return None
-        if self._cache is not None and question.is_news(record):
+        if question.has_seen(record):
+            return record, False
+        is_news = question.is_news(record)
+        if not question.admits(record) or (is_news and self._cache is not None):
             return None  # the cache has to be asked before the browser may know of it
-        return record
+        return record, is_news
 
-    def carried(self, question: Question) -> Answer | None:
+    def carried(self, question: Question, now: Moment) -> Answer | None:
         """The answer of the snapshot that the browser has sent, if it may give one: no I/O either."""
-        snapshots, now = self._snapshots, self._now()
+        snapshots = self._snapshots
         if snapshots is None or question.snapshot is None or question.why_strong(now.wall):
             return None
         found = snapshots.open(question.snapshot, question.identity, now.wall)

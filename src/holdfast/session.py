@@ -5,7 +5,7 @@ Each request has a `Session` of its own, decoded from the record's bytes: no two
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, MutableMapping
 from typing import Any, NamedTuple, Protocol
 
 from .codec import Value
@@ -15,6 +15,8 @@ from .ladder import Freshness, Question
 from .ledger import Ledger
 from .reading import Reading
 from .record import Record
+
+_MISSING = object()
 
 
 class Known(NamedTuple):
@@ -31,6 +33,12 @@ class Engine(Protocol):
     async def commit(self, session: Session) -> None: ...
     def read(self, carried: Any) -> Any: ...
 
+    # What most requests need takes no waiting; the two save them a coroutine.
+    def begin_load(
+        self, session: Session, freshness: Freshness | None = None
+    ) -> Coroutine[Any, Any, None] | None: ...
+    def is_settled(self, session: Session) -> bool: ...
+
 
 class Session(MutableMapping[str, Value]):
     """The session of one request: a mapping of text to values that come back exactly as they were put in.
@@ -40,49 +48,56 @@ class Session(MutableMapping[str, Value]):
     raises `SessionNotLoaded`; one that could not be loaded raises what the store's failure was wrapped in.
     """
 
-    # Attributes with one underscore are for the engine and the adapters of this package.
+    # Attributes with one underscore are for the engine and the adapters of this package. Most requests change few of
+    # them, so that they are kept here until then.
+    _loaded = False
+    _ledger = Ledger()  # the values, and what was done to them: each that is loaded has its own
+    _known: Any = None  # whom the request comes from, if it is ours
+    _key: str | None = None  # at rest; None: not loaded, or nothing is stored for this browser
+    _record: Record | None = None
+    _is_new = True
+    _owner: str | None = None
+
+    _rotating = False
+    _signing_in = False
+    _logged_out = False
+    _leaving: tuple[str, Record] | None = None  # the key and record that logout ends
+    _held: Record | None = None  # what the server keeps of a session that travels with its client
+
+    _accessed = False
+    _failure: HoldfastError | None = None  # why it could not be loaded, or anew: raised when it is touched
+    _refusal: HoldfastError | None = None  # why no change can be kept: raised at commit
+    _is_over = False  # it was ended for good, so that a logout has nothing left to do
+    _raised: HoldfastError | None = None  # the failure that the handler has met
+    _started = False  # the response has begun: no cookie can be set any more
+    _identity: bytes | None = None  # what the browser holds after the response
+    _reading: Reading | None = None  # which home answered
+    # What the browser has not seen yet, and whether the shared cache holds nothing older.
+    _news: tuple[Record, bool] | None = None
+    _copy: tuple[Record, float] | None = None  # what it may carry a snapshot of, and as of when
+    _is_fresh = False  # that identity is new to it
+    _planted: Headers = []  # noqa: RUF012 - replaced, never changed.  What tells it so: identity, floor and pin
+    _cleared: Headers = []  # noqa: RUF012 - likewise.  What makes it forget them
+
     def __init__(self, engine: Engine, carried: object) -> None:
         self._engine = engine
         self._unread = self._carried = carried  # what the request carries; read when it is first needed
-        self._known: Any = None  # and whom it comes from, if it is ours
-        self._key: str | None = None  # at rest; None: not loaded, or nothing is stored for this browser
-        self._record: Record | None = None
-        self._loaded = not carried
-        self._is_new = True
-        self._owner: str | None = None
-
-        self._ledger = Ledger()  # the values, and what was done to them
-        self._rotating = False
-        self._signing_in = False
-        self._logged_out = False
-        self._leaving: tuple[str, Record] | None = None  # the key and record that logout ends
-        self._held: Record | None = None  # what the server keeps of a session that travels with its client
-
-        self._accessed = False
-        self._failure: HoldfastError | None = None  # why it could not be loaded: raised when it is touched
-        self._refusal: HoldfastError | None = None  # why no change can be kept: raised at commit
-        self._is_over = False  # it was ended for good, so that a logout has nothing left to do
-        self._raised: HoldfastError | None = None  # the failure that the handler has met
-        self._started = False  # the response has begun: no cookie can be set any more
-        self._identity: bytes | None = None  # what the browser holds after the response
-        self._reading: Reading | None = None  # which home answered
-        # What the browser has not seen yet, and whether the shared cache holds nothing older.
-        self._news: tuple[Record, bool] | None = None
-        self._copy: tuple[Record, float] | None = None  # what it may carry a snapshot of, and as of when
-        self._is_fresh = False  # that identity is new to it
-        self._planted: Headers = []  # what tells it so: identity, floor and pin
-        self._cleared: Headers = []  # what makes it forget them
+        if not carried:
+            self._attach(None, None)
 
     # The mapping
 
     def __getitem__(self, key: str) -> Value:
         self._touch()
-        return self._ledger.get(key)
+        value = self._ledger.get(key, _MISSING)
+        if value is _MISSING:
+            raise KeyError(key)
+        return value
 
     def get(self, key: str, default: Any = None) -> Any:
         """The value, or `default` if there is none."""
         self._touch()
-        return self._ledger.get(key) if self._ledger.has(key) else default
+        return self._ledger.get(key, default)
 
     def __setitem__(self, key: str, value: Value) -> None:
         self._touch()
@@ -203,31 +218,36 @@ class Session(MutableMapping[str, Value]):
     def _touch(self) -> None:
         """Note that the session is looked at, and refuse if there is nothing to look at."""
         self._accessed = True
-        if self._unread:
-            self._read()
-        if self._loaded:
-            return
         if self._failure is not None:
             self._raised = self._failure
             raise self._failure
+        if self._loaded:
+            return
+        if self._unread:
+            self._read()
+            if self._loaded:
+                return
         raise SessionNotLoaded("this session is not loaded: `await session.load()` first (lazy=True)")
 
     def _read(self) -> None:
         """Read what the request carries. Without an identity of ours there is nothing to load."""
         if self._unread:
             carried, self._unread = self._unread, None
-            self._known = self._engine.read(carried)
-            self._identity = self._known.identity if self._known else None
-            self._loaded = self._known is None
+            known = self._known = self._engine.read(carried)
+            if known is None:
+                self._attach(None, None)
+            else:
+                self._identity = known.identity
 
     def _attach(self, key: str | None, record: Record | None, withheld: frozenset[str] = frozenset()) -> None:
         """Begin anew from what is stored (None: nothing is), of which the values that are `withheld` are not here."""
         self._key, self._record = key, record
-        self._loaded = True
-        self._is_new = record is None
-        self._owner = record.owner if record else None
-        self._ledger.attach(record.values if record else {}, withheld)
+        self._loaded, self._failure = True, None
         self._rotating = self._signing_in = False
+        if record is None:
+            self._is_new, self._owner, self._ledger = True, None, Ledger()
+        else:
+            self._is_new, self._owner, self._ledger = False, record.owner, Ledger(record.values, withheld)
 
     def _rebase(self, key: str, record: Record) -> None:
         """Go on from what was committed. Objects that the handler holds stay, unless others changed them."""
@@ -237,7 +257,7 @@ class Session(MutableMapping[str, Value]):
 
     def _outgoing(self) -> Headers:
         """The headers that the response has to carry."""
-        return self._planted if self._is_fresh else self._cleared + self._planted
+        return self._planted if self._is_fresh or not self._cleared else self._cleared + self._planted
 
     def _settle(self) -> None:
         """What was asked for is done, or came to nothing."""
@@ -255,9 +275,15 @@ class Session(MutableMapping[str, Value]):
         """Whether a change was asked for by a call: the quick part of `_is_changed`."""
         return self._ledger.has_marks() or self._rotating or self._logged_out
 
+    def _is_untouched(self) -> bool:
+        """Whether nothing at all was asked of the session but to be looked at."""
+        if not (self._loaded and self._accessed):
+            return True
+        return self._ledger.is_as_loaded() and not (self._rotating or self._logged_out)
+
     def _is_changed(self) -> bool:
         """Whether there is anything to commit."""
-        if not (self._loaded and self._accessed):
+        if self._is_untouched():
             return False
         try:
             work = self._ledger.work()

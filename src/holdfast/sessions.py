@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from .commits import Regression
+from .commits import Regression, Rules
 from .cookies import Cookies
 from .engine import Engine, Outage
 from .errors import ConfigError
@@ -176,17 +176,16 @@ class Sessions:
         )
         carrier = TokenHeaders(keyring, cookie_name) if self._by_header else cookies
         self.vary = carrier.vary  # the header that requests carry their session in
-        self._engine = Engine(
+        rules = Rules(
             homes,
             transport=carrier,
             floors=FloorToken(keyring, cookies.name) if homes.have_copies or detect_loss else None,
             timeouts=self._timeouts,
-            outage=outage,
             regression=regression,
-            freshness=freshness,
             clock=clock,
             events=events,
         )
+        self._engine = Engine(rules, outage=outage, freshness=freshness)
 
     # For adapters
 

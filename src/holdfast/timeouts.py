@@ -18,7 +18,7 @@ class Timeouts(NamedTuple):
 
     def is_live(self, record: Record, now: float) -> bool:
         """Whether both timeouts, as they are set today, still let the session be used."""
-        return record.is_live(now) and now < record.created_at + self.absolute
+        return not record.ended and now < record.expires_at and now < record.created_at + self.absolute
 
     def expiry(self, created_at: float, now: float) -> float:
         """When a session that is used now expires."""
@@ -26,5 +26,8 @@ class Timeouts(NamedTuple):
 
     def renewed(self, record: Record, now: float) -> float | None:
         """The new deadline, if it is far enough from the stored one to be worth a write."""
+        least = record.expires_at + self.idle * _RENEWAL_SHARE
+        if now + self.idle < least:
+            return None  # as most of the time
         expires_at = self.expiry(record.created_at, now)
-        return expires_at if expires_at - record.expires_at >= self.idle * _RENEWAL_SHARE else None
+        return expires_at if expires_at >= least else None

@@ -112,6 +112,25 @@ async def test_a_handler_that_reads_strongly(client: Client) -> None:
     assert (await client.get("/admin")).get("holdfast-explain") == "store; copies: the route reads strongly"
 
 
+async def test_a_handler_that_reads_strongly_is_shown_no_copy_in_an_outage(client: Client) -> None:
+    """A session that was revoked a moment ago may still have one."""
+    await client.warm()
+    assert (await client.get("/read")).get("holdfast-explain") == "local"
+    client.store.failure = OSError("away")
+    assert (await client.get("/admin")).status == 503
+    assert (await client.get("/read")).status == 200
+
+
+async def test_a_request_that_only_looks_renews_the_deadline_where_it_is_due(client: Client) -> None:
+    """Once a tenth of the idle timeout is over, and before its response leaves; not each time."""
+    await client.warm()
+    client.store.taken()
+    for seconds, commands in ((100, 0), (100, 1), (1, 0)):
+        client.clock.advance(seconds)
+        assert (await client.get("/read")).status == 200
+        assert client.store.taken().count("commit") == commands
+
+
 async def test_freshness_by_the_middleware_and_by_the_scope(client: Client) -> None:
     """The scope, which an outer layer may set for each route, has the last word."""
     await client.warm()

@@ -100,6 +100,39 @@ class TestLocalCopies:
         fleet.clock.advance(1.1)
         assert visitor.home(0) == "store"
 
+    def test_a_young_copy_of_a_session_that_has_expired_is_not_served(self) -> None:
+        """Nor does it decide that the session is over: the store is asked."""
+        fleet = Fleet(idle="10s", absolute="10s")
+        visitor = fleet.visitor()
+        visitor.put(n=1)
+        visitor.settle()
+        visitor.see(0)
+        fleet.clock.advance(3.0)
+        assert visitor.home(0) == "local"
+        sessions, cookies = fleet.instances[0], visitor.header()
+        fleet.clock.advance(0.5)
+        sessions.sync.load(session := sessions.open(cookies))
+        assert dict(session) == {}
+        assert sessions.explain(session).home == "store"
+
+    def test_a_copy_of_another_state_of_the_same_version_is_not_served(self) -> None:
+        """The store has gone back and on again: by its tag it is not what this browser has seen."""
+        fleet = Fleet()
+        visitor, other, third = fleet.visitor(), fleet.visitor(), fleet.visitor()
+        third.put(1, n=0)
+        visitor.put(0, n=1)
+        backup = dict(fleet.store._records)
+        visitor.put(0, n=2)
+        fleet.store._records = backup
+        other.cookies = {"__Host-session": visitor.cookies["__Host-session"]}
+        other.put(1, n=3)
+        visitor.settle()
+        other.see(1)
+        third.see(1)
+        third.see(1)  # the view of the feed is fresh
+        assert other.home(1) == "local"
+        assert visitor.home(1) == "store"
+
     def test_a_clock_that_went_backwards_makes_copies_unusable(self, fleet: Fleet, visitor: Visitor) -> None:
         """Nobody knows their age any more."""
         visitor.see(0)
@@ -213,6 +246,51 @@ class TestFreshness:
         if sessions.explain(late).home != "store":
             with pytest.raises(ConfigError, match="before"):
                 sessions.sync.load(late, "strong")
+
+    def test_a_strong_load_that_fails_leaves_nothing_to_look_at(self, fleet: Fleet, visitor: Visitor) -> None:
+        """What a copy had said was not good enough; once the store is back, the session is there again."""
+        sessions, session = fleet.instances[0], visitor.begin(0)
+        assert sessions.explain(session).home == "local"
+        assert session["n"] == 1
+        fleet.store.failure = OSError("away")
+        sessions.sync.load(session, "strong")
+        for look in (lambda: session["n"], lambda: dict(session), lambda: session.owner, session.clear):
+            with pytest.raises(StoreUnavailable):
+                look()
+        fleet.store.failure = None
+        sessions.sync.load(session, "strong")
+        assert session["n"] == 1
+        assert sessions.explain(session).home == "store"
+
+    def test_what_was_changed_in_place_is_not_lost_by_a_strong_load_that_fails(
+        self, fleet: Fleet, visitor: Visitor
+    ) -> None:
+        """The handler holds a list of the copy's, and changes it later on: that is kept, or refused."""
+        visitor.put(0, cart=["tea"])
+        visitor.settle()
+        visitor.see(0)
+        session = visitor.begin(0)
+        cart = session["cart"]
+        fleet.store.failure = OSError("away")
+        fleet.instances[0].sync.load(session, "strong")
+        cart.append("milk")
+        with pytest.raises(StoreUnavailable):
+            fleet.instances[0].sync.commit(session)
+        fleet.store.failure = None
+        assert visitor.see(1)["cart"] == ["tea"]
+
+    @pytest.mark.parametrize(("outage", "shown"), [("read_only", {"n": 1}), ("anonymous", {})])
+    def test_the_outage_policy_goes_for_strong_loads_too(self, outage: str, shown: dict[str, int]) -> None:
+        """Where reading on was asked for, a handler that reads strongly reads what the policy says."""
+        fleet = Fleet(outage=outage)
+        visitor = fleet.visitor()
+        visitor.put(n=1)
+        visitor.settle()
+        visitor.see(0)
+        session = visitor.begin(0)
+        fleet.store.failure = OSError("away")
+        fleet.instances[0].sync.load(session, "strong")
+        assert dict(session) == shown
 
 
 class TestEndings:
@@ -516,6 +594,30 @@ class TestCache:
         visitor.cookies[PIN] = ("1", fleet.clock())  # a short one comes late, and does not shorten it
         assert visitor.see(1) == {"n": 2}
         fleet.clock.advance(60)
+        assert visitor.see(1) == {"n": 2}
+
+    def test_news_from_a_local_copy_is_put_into_the_cache_first(self) -> None:
+        """It may hold what is older: the commit that this copy comes from could not reach it."""
+        fleet = Fleet(cache=MemoryStore())
+        visitor, other, third = fleet.visitor(), fleet.visitor(), fleet.visitor()
+        visitor.put(0, n=1)
+        third.put(0, n=0)
+        visitor.settle()
+        third.see(0)
+        other.cookies = dict(visitor.cookies)
+        holder = fleet.instances[0]._homes.cache._store  # type: ignore[union-attr]
+
+        async def fail(*arguments: Any) -> bool:
+            raise ConnectionError
+
+        holder.put_copy = fail  # type: ignore[method-assign]
+        other.put(0, n=2)
+        del holder.put_copy
+        fleet.clock.advance(1.5)
+        third.see(0)  # the view of the feed is fresh
+        assert visitor.home(0) == "local"
+        visitor.settle()
+        assert visitor.home(1) == "cache"
         assert visitor.see(1) == {"n": 2}
 
     def test_an_ended_session_is_not_served_from_the_cache(self, fleet: Fleet, visitor: Visitor) -> None:

@@ -63,8 +63,8 @@ class RevokedFeed:
     def clears(self, key: str, now: Moment) -> bool:
         """Whether a copy of the session may be served by what is known: the view is fresh, and it is not in it."""
         # On the way of every request, so all in one place.
-        entries, read_at = self._views.get(key[: self._digits], _NOTHING)
-        if read_at is None or key[:_NAME_CHARACTERS] in entries:
+        entries, read_at = self._views.get(key[: self._digits] if self._digits else "", _NOTHING)
+        if read_at is None or (entries and key[:_NAME_CHARACTERS] in entries):
             return False
         limit = self._max_view_age
         return 0 <= now.wall - read_at.wall <= limit and now.steady - read_at.steady <= limit

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import writes
+from ..committing import Committing
 from ..cookies import key_of
 from ..errors import ConfigError, HoldfastError, ResponseStarted, SessionGone, StoreError
 from ..events import Events
@@ -39,7 +40,7 @@ class Sender(NamedTuple):
     said: Carried
 
 
-class TokenCommits:
+class TokenCommits(Committing):
     """The write side of a token engine."""
 
     def __init__(
@@ -54,6 +55,7 @@ class TokenCommits:
         events: Events,
         read_only: bool,
     ) -> None:
+        super().__init__(backing.carry, timeouts, clock, events)
         self._private = token.private
         # What others read of a token must not come and go with its size.
         self._may_spill = backing.held is not None and not token.is_readable
@@ -61,42 +63,23 @@ class TokenCommits:
         self._sealing = sealing
         self._carrier = carrier
         self._backing = backing
-        self._timeouts = timeouts
-        self._clock = clock
-        self._events = events
         self._read_only = read_only
 
-    async def commit(self, session: Session) -> None:
-        """See `Sessions.commit`."""
-        if not session._loaded or not session._accessed:
-            return
-        work = session._ledger.work()
-        creates = session._record is None and bool(work.set or session._owner)
-        rotates = session._record is not None and session._rotating
-        now = self._clock()
-        if not (work.set or work.unset or creates or rotates or session._logged_out):
-            session._settle()
-            await self._renew(session, work, now)
-            return
+    def is_settled(self, session: Session) -> bool:
+        """See `Committing.is_settled`."""
+        return session._is_untouched() and not self._is_due(session, self._clock())
+
+    def _admit(self, session: Session, *, creates: bool, rotates: bool) -> None:
         if self._read_only:
             raise ConfigError(
                 "a session from an access token can only be read: its Bearer begins, changes and ends it"
             )
-        if session._refusal is not None and (creates or not session._is_over):
-            raise session._refusal
+        super()._admit(session, creates=creates, rotates=rotates)
         if session._started:
             raise ResponseStarted(
                 "a session that travels with the client cannot change once the response has begun: its cookie can "
                 "no longer be sent"
             )
-        try:
-            await self._backing.carry(self._keep(session, work, now))
-        except SessionGone:
-            self._events.tell("session gone", session._key, session._owner)
-            raise
-        except StoreError as error:
-            self._events.tell("store unavailable", session._key, detail=str(error))
-            raise
 
     async def _renew(self, session: Session, work: Work, now: float) -> None:
         """Make a new token if reading alone calls for one. What only read is not disturbed if that fails."""
@@ -105,7 +88,7 @@ class TokenCommits:
         if not self._is_due(session, now):
             return
         try:
-            await self._backing.carry(self._keep(session, work, now))
+            await self._carry(self._keep(session, work, now))
         except StoreError as error:
             self._events.tell("store unavailable", session._key, detail=str(error))
         except HoldfastError:
@@ -120,7 +103,6 @@ class TokenCommits:
         return sender.said.stale_key or self._timeouts.renewed(record, now) is not None
 
     async def _keep(self, session: Session, work: Work, now: float) -> None:
-        """Do what the request asks for."""
         record, held = session._record, self._backing.held
         await self._check_is_not_over(session)
         if record is None and not (work.set or session._owner):

@@ -6,7 +6,7 @@ the values that stay on the server. A session is as new as the token that the cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .. import writes
@@ -64,7 +64,7 @@ class TokenEngine:
             events=events,
             read_only=read_only,
         )
-        self.commit = self._commits.commit
+        self.commit, self.is_settled = self._commits.commit, self._commits.is_settled
         self.require_sync = backing.require_sync
         self.aclose = backing.aclose
         self.sweep = backing.sweep
@@ -92,10 +92,17 @@ class TokenEngine:
 
     async def load(self, session: Session, freshness: Freshness | None = None) -> None:
         """See `Sessions.load`."""
+        if (rest := self.begin_load(session, freshness)) is not None:
+            await rest
+
+    def begin_load(
+        self, session: Session, freshness: Freshness | None = None
+    ) -> Coroutine[Any, Any, None] | None:
+        """Load the session from its token. What is to be awaited, where a store has to be asked."""
         session._read()
         sender: Sender | None = session._known
         if sender is None or session._loaded:
-            return
+            return None
         ending, is_due = None, False
         if (revocations := self._backing.revocations) is not None:
             record = sender.said.record
@@ -103,9 +110,10 @@ class TokenEngine:
         if ending is not None:
             self._refuse(session, sender, ending)
         elif is_due or sender.said.held:
-            await self._load_with_stores(session, sender)
+            return self._load_with_stores(session, sender)
         else:
             self._take(session, sender, None)
+        return None
 
     async def _load_with_stores(self, session: Session, sender: Sender) -> None:
         try:

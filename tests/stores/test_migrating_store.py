@@ -104,6 +104,23 @@ def test_what_could_not_work_is_refused() -> None:
         Migrating(store, other)
 
 
+def test_what_is_no_store_is_refused() -> None:
+    """Naming it, on either side."""
+    with pytest.raises(ConfigError, match=r"object is no store: it has no method create\(\)"):
+        Migrating(object(), MemoryStore())  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(ConfigError, match="dict is no store"):
+        Migrating(MemoryStore(), {})  # type: ignore[arg-type]  # the mistake
+
+
+def test_a_store_that_forgets_is_refused_by_its_name() -> None:
+    """On either side, unless its URL says that this is accepted."""
+    forgetful = "memcached://localhost"
+    for stores in ((forgetful, "memory://"), ("memory://", forgetful)):
+        with pytest.raises(ConfigError, match="MemcachedStore forgets"):
+            Migrating(*stores)
+    Migrating("memory://", f"{forgetful}?forgets=accepted")
+
+
 def test_it_promises_what_both_stores_keep() -> None:
     """Colours, size and errors are those that hold for both."""
     both = Migrating("memory://", from_url("redis://localhost"))

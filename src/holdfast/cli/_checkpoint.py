@@ -5,12 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-# Options of a URL that are no secret, and tell one store from another.
-_TELLING = frozenset({"prefix", "region", "endpoint", "schema", "table", "database", "emulator"})
+# Options of a URL that are secrets in one store or another. Everything else may tell one store from another.
+_SECRETS = frozenset({"key", "password", "sentinel_password"})
+
+
+class Place(NamedTuple):
+    """Where a run was cut off: the place to go on from, how many records it had passed, when (since the epoch)."""
+
+    after: str
+    passed: int
+    at: float
 
 
 class Checkpoint:
@@ -20,21 +29,19 @@ class Checkpoint:
         name = hashlib.sha256(f"{_public(old)} {_public(new)}".encode()).hexdigest()[:16]
         self.path = (directory or Path.cwd()) / f".holdfast-migrate-{name}.json"
 
-    def read(self) -> tuple[str | None, dict[Any, int]]:
-        """Where to go on, and what was counted until there; from the beginning if there is nothing usable."""
+    def read(self) -> Place | None:
+        """Where to go on; None, for from the beginning, if there is nothing usable."""
         try:
             noted = json.loads(self.path.read_text())
-            after, counts = noted["after"], noted["counts"]
-            if isinstance(after, str) and all(type(number) is int for number in counts.values()):
-                return after, counts
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass
-        return None, {}
+            place = Place(noted["after"], noted["passed"], float(noted["at"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return place if isinstance(place.after, str) and type(place.passed) is int else None
 
-    def write(self, after: str, counts: dict[Any, int]) -> None:
+    def write(self, after: str, passed: int) -> None:
         """Note the place at once or not at all, whenever the process dies."""
         draft = self.path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"after": after, "counts": counts}))
+        draft.write_text(json.dumps({"after": after, "passed": passed, "at": time.time()}))
         os.replace(draft, self.path)
 
     def remove(self) -> None:
@@ -44,5 +51,8 @@ class Checkpoint:
 
 def _public(url: str) -> str:
     parts = urlsplit(url)
-    options = sorted((name, value) for name, value in parse_qsl(parts.query) if name in _TELLING)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}?{urlencode(options)}"
+    user, _, address = parts.netloc.rpartition("@")
+    options = sorted(
+        option for option in parse_qsl(parts.query, keep_blank_values=True) if option[0] not in _SECRETS
+    )
+    return f"{parts.scheme}://{user.partition(':')[0]}@{address}{parts.path}?{urlencode(options)}"

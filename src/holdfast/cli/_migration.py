@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,31 +12,50 @@ from typing import Any, Literal, TypeVar
 
 from .. import _colour
 from ..copies.revoked import FEED_KEY
-from ..errors import ConfigError, HoldfastError, StoreThrottled, StoreUnavailable
+from ..errors import ConfigError, HoldfastError, StoreError
 from ..record import Record
 from ..stores import Page, Scans, Store
 from ..stores._migrating_marks import arrival, digest, is_marked, is_moving
 from ..stores._migrating_moves import Moves
 from ..stores.guard import Guard
-from ._checkpoint import Checkpoint
+from ._checkpoint import Checkpoint, Place
+from ._patience import Pages, Patience
+from ._progress import reason
 
 T = TypeVar("T")
 
-Verdict = Literal["moved", "already moved", "ended", "held back", "failed", "to move", "sound", "wrong"]
+Verdict = Literal[
+    "moved", "already moved", "ended", "held back", "too large", "failed", "to move", "sound", "wrong"
+]
 
 # So many sessions are under way at once.
 _AT_ONCE = 16
 
 # How long a call waits, all in all, for a store that asks to slow down or cannot be reached.
 _PATIENCE_SECONDS = 60.0
-_LONGEST_PAUSE_SECONDS = 5.0
 
 
-class Source(Guard):
+class End(Guard):
+    """One of the two stores, which its errors name by its role."""
+
+    def __init__(self, role: Literal["FROM", "TO"], store: Store) -> None:
+        super().__init__(store)
+        self.name = f"{role} ({self.name})"
+
+    async def _call(self, call: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await super()._call(call)
+        except StoreError as error:
+            if str(error).startswith(self.name):
+                raise
+            raise type(error)(f"{self.name}: {error}") from error.__cause__
+
+
+class Source(End):
     """A store that can be read from one end to the other. Raises `ConfigError` for one that cannot."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store)
+        super().__init__("FROM", store)
         if not isinstance(store, Scans):
             raise ConfigError(
                 f"{self.name} cannot list what it holds, so nothing can be moved out of it at once. Run the "
@@ -53,7 +73,7 @@ class Source(Guard):
 class Migration:
     """One run over the sessions of `old`. `tell(handle, what)` hears of each that is not as it should be.
 
-    `patience` is for how many seconds each call is repeated while a store is away or asks to slow down.
+    While a store is away or asks to slow down, each call is repeated for `patience` seconds, of which `waiting` hears.
     """
 
     def __init__(
@@ -63,82 +83,120 @@ class Migration:
         *,
         page: int,
         tell: Callable[[str, str], object],
+        waiting: Callable[[StoreError, float], object] = lambda error, seconds: None,
         patience: float = _PATIENCE_SECONDS,
     ) -> None:
         self._old = Source(old)
-        self._new = Guard(new)
+        self._new = End("TO", new)
         self._moves = Moves(self._old, self._new)
-        self._page = page
+        self._patience = Patience(patience, waiting)
+        self._pages = Pages(self._old, page, self._patience)
         self._tell = tell
-        self._patience = patience
-        self.counts: dict[Verdict, int] = {}
+        self._comes_again = False  # whether each session that is met now will be met once more
+        self._moved_first = 0
+        self._counts: Counter[Verdict] = Counter()
+        self.passed = 0  # how many records were looked at
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many sessions there were of each kind."""
+        counts = self._counts.copy()
+        counts["moved"] += self._moved_first
+        # What was moved first has been met again since, or will be.
+        counts["already moved"] -= min(self._moved_first, counts["already moved"])
+        return {verdict: number for verdict, number in counts.items() if number}
 
     async def count(self) -> int:
         """About how many records there are."""
-        return await self._patiently(self._old.count)
+        return await self._patience.call(self._old.count)
 
-    async def move(self, checkpoint: Checkpoint, seen: Callable[[int], object]) -> None:
-        """Move every live session, from where an earlier run has ended. `seen` hears how many each page had."""
-        after, self.counts = checkpoint.read()
-        await self._each(after, self._move, seen, checkpoint)
+    async def knock(self) -> None:
+        """See whether TO can be used at all, so that this is said once and not for each session."""
+        await self._patience.call(lambda: self._new.load(secrets.token_hex(32)))
+
+    async def move(
+        self, checkpoint: Checkpoint, seen: Callable[[int], object], place: Place | None = None
+    ) -> None:
+        """Move every live session, those first that lie behind the place of an earlier run.
+
+        `seen` hears how many each page had. After those it goes from one end to the other: an application that knows
+        FROM alone may have been running since, and to look at what was moved takes little.
+        """
+        if place is not None:
+            self._comes_again = True
+            await self._each(self._move, seen, checkpoint, after=place.after, passed=place.passed)
+            self._comes_again = False
+            self._moved_first = self._counts["moved"]
+            self._counts.clear()
+        await self._each(self._move, seen, checkpoint)
         checkpoint.remove()
 
     async def rehearse(self, seen: Callable[[int], object]) -> None:
         """Count what would be moved, and change nothing."""
-        await self._each(None, self._would_move, seen, None)
+        await self._each(self._would_move, seen)
 
     async def verify(self, seen: Callable[[int], object]) -> None:
         """See whether every session has arrived, and change nothing."""
-        await self._each(None, self._check, seen, None)
+        await self._each(self._check, seen)
 
     async def _each(
         self,
-        after: str | None,
         handle: Callable[[str, Record], Coroutine[Any, Any, Verdict]],
         seen: Callable[[int], object],
-        checkpoint: Checkpoint | None,
+        checkpoint: Checkpoint | None = None,
+        *,
+        after: str | None = None,
+        passed: int = 0,
     ) -> None:
+        """Handle the sessions behind this place, before which there are so many."""
         with _side_by_side() as together:
             while True:
-                place = after
-                page = await self._patiently(lambda: self._old.scan(place, self._page))  # noqa: B023 - used at once
+                page = await self._pages.read(after)
                 sessions = {
                     key: record for key, record in page.records.items() if not key.startswith(FEED_KEY)
                 }
                 for verdict in await together([handle(key, record) for key, record in sessions.items()]):
-                    self.counts[verdict] = self.counts.get(verdict, 0) + 1
+                    self._counts[verdict] += 1
                 seen(len(page.records))
+                self.passed += len(page.records)
+                passed += len(page.records)
                 after = page.after
                 if after is None:
                     return
                 if checkpoint is not None:
-                    checkpoint.write(after, self.counts)
+                    checkpoint.write(after, passed)
 
     async def _move(self, key: str, record: Record) -> Verdict:
         try:
-            outcome = await self._patiently(lambda: self._moves.move(key, record))
+            outcome = await self._patience.call(lambda: self._moves.move(key, record))
         except HoldfastError as error:
-            self._tell(key, f"could not be moved: {error}")
-            return "failed"
-        if outcome == "taken" or outcome == "too large":
-            self._tell(key, "is too large for TO" if outcome == "too large" else "is live in both stores")
-            return "failed"
-        return outcome
+            return self._flawed(key, f"could not be moved: {reason(error)}", "failed")
+        if outcome == "taken":
+            return self._flawed(key, "is live in both stores", "failed")
+        return self._flawed(key, "is too large for TO", outcome) if outcome == "too large" else outcome
 
     async def _would_move(self, key: str, record: Record) -> Verdict:
         if is_marked(record) and not is_moving(record):
             return "already moved"
-        return "to move" if is_moving(record) or record.is_live(time.time()) else "ended"
+        if is_moving(record):
+            return "to move"
+        if not record.is_live(time.time()):
+            return "ended"
+        if not self._moves.fits(record):
+            return self._flawed(key, "is too large for TO", "too large")
+        return "to move"
 
     async def _check(self, key: str, record: Record) -> Verdict:
         try:
-            flaw = await self._patiently(lambda: self._flaw(key, record))
+            flaw = await self._patience.call(lambda: self._flaw(key, record))
         except HoldfastError as error:
-            flaw = f"could not be read: {error}"
-        if flaw is None:
-            return "sound"
-        self._tell(key, flaw)
-        return "wrong"
+            flaw = f"could not be read: {reason(error)}"
+        return "sound" if flaw is None else self._flawed(key, flaw, "wrong")
+
+    def _flawed(self, key: str, what: str, verdict: Verdict) -> Verdict:
+        if not self._comes_again:
+            self._tell(key, what)
+        return verdict
 
     async def _flaw(self, key: str, record: Record) -> str | None:
         """What is wrong with a session, or None."""
@@ -161,19 +219,6 @@ class Migration:
         if there.version == arrived.version and digest(there) != arrived.digest:
             return "is not in TO what it was in FROM"
         return None
-
-    async def _patiently(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What the call returns. While a store asks to slow down or is away, it is repeated for a while."""
-        pause, waited = 0.05, 0.0
-        while True:
-            try:
-                return await call()
-            except (StoreThrottled, StoreUnavailable):
-                if waited >= self._patience:
-                    raise
-            await _colour.pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads calls out, guards nothing
-            waited += pause
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
 @contextmanager

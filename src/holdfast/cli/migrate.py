@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import _colour
-from ..errors import ConfigError, HoldfastError
-from ..stores import Store, from_url
+from ..errors import ConfigError, HoldfastError, StoreError
 
 if TYPE_CHECKING:
-    from ._migration import Migration
+    from ..stores import Store
+    from ._checkpoint import Place
+    from ._migration import Migration, Verdict
+    from ._progress import Teller
 
 _CONDITION = (
     "The application has to be stopped, or every instance has to run with Sessions(Migrating(FROM, TO)): an instance "
     "that knows FROM alone would write to sessions that have been moved."
 )
-
-# Without a terminal a line is enough now and then.
-_LINE_EVERY_SECONDS = 5.0
 
 _WORDS = {
     "moved": "moved",
@@ -32,9 +29,13 @@ _WORDS = {
     "sound": "as they should be",
     "ended": "ended or expired",
     "held back": "held back",
+    "too large": "too large for TO",
     "failed": "failed",
     "wrong": "wrong",
 }
+
+# Any of these, and not all is done.
+_LEFT: tuple[Verdict, ...] = ("failed", "wrong", "held back", "too large")
 
 
 def register(subparsers: Any) -> None:
@@ -61,8 +62,10 @@ def register(subparsers: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ._checkpoint import Checkpoint  # all of it is slow to load, and no other command needs it
+    # All of it is slow to load, and no other command needs it.
+    from ._checkpoint import Checkpoint
     from ._migration import Migration
+    from ._progress import Teller, reason
 
     if arguments.page < 1:
         raise ConfigError("--page has to be at least 1")
@@ -71,53 +74,74 @@ def _run(arguments: argparse.Namespace) -> int:
     old_url, new_url = _url(arguments.old), _url(arguments.new)
     if old_url == new_url:
         raise ConfigError("FROM and TO are the same store")
-    old, new = from_url(old_url), from_url(new_url)
-    print(_CONDITION, file=sys.stderr)
+    teller = Teller(old_url, new_url)
+    try:
+        old, new = _stores(arguments, old_url, new_url)
+    except StoreError as error:
+        teller.note(f"holdfast: {reason(error)}")
+        return 1
+    migration = Migration(old, new, page=arguments.page, tell=teller.tell, waiting=teller.waiting)
+    teller.note(_CONDITION)
 
-    def tell(handle: str, what: str) -> None:
-        print(f"{handle} {what}", flush=True)
-
-    migration = Migration(old, new, page=arguments.page, tell=tell)
-    checkpoint = Checkpoint(old_url, new_url)
+    place = None
+    work: Callable[[Callable[[int], object]], Coroutine[Any, Any, None]]
     if arguments.verify:
-        work = migration.verify
+        work, go_on = migration.verify, "not everything was looked at"
     elif arguments.dry_run:
-        work = migration.rehearse
+        work, go_on = migration.rehearse, "not everything was counted"
     else:
+        checkpoint = Checkpoint(old_url, new_url)
+        place = checkpoint.read()
+        if place is not None:
+            teller.note(_continuing(place, checkpoint.path.name))
+        go_on = "run the same command again to go on from here"
 
         def work(seen: Callable[[int], object]) -> Coroutine[Any, Any, None]:
-            return migration.move(checkpoint, seen)
+            return migration.move(checkpoint, seen, place)
 
     try:
-        _in_a_colour(_whole(migration, work, (old, new)), old, new)
+        _in_a_colour(_whole(migration, work, (old, new), place), old, new)
     except KeyboardInterrupt:
-        _summary(migration)
-        print("interrupted: run the same command again to go on from here", file=sys.stderr)
+        if migration.passed:
+            _summary(migration)
+        teller.note(f"interrupted: {go_on}")
         return 1
+    except ConfigError:
+        raise
     except HoldfastError as error:
-        if isinstance(error, ConfigError):
-            raise
-        _summary(migration)
-        print(f"holdfast: {error}: run the same command again to go on from here", file=sys.stderr)
+        if migration.passed:
+            _summary(migration)
+        teller.note(f"holdfast: {reason(error)}")
+        if migration.passed:
+            teller.note(go_on)
         return 1
-    _summary(migration)
-    counts = migration.counts
-    if counts.get("held back"):
-        print(
-            "held back: these were moved out of TO before, which remembers it until they would have expired; run the "
-            "command again then",
-            file=sys.stderr,
-        )
-    return 1 if any(counts.get(verdict) for verdict in ("failed", "wrong", "held back")) else 0
+    return _outcome(migration, teller)
+
+
+def _stores(arguments: argparse.Namespace, old_url: str, new_url: str) -> tuple[Store, Store]:
+    """Both stores, of which only one that is to be moved to may be made. Raises `ConfigError`, `StoreError`."""
+    from . import _migration_stores as stores
+
+    if arguments.verify:
+        return stores.source(old_url), stores.target_as_it_is(new_url)
+    if arguments.dry_run:
+        return stores.source(old_url), stores.target_to_be(new_url)
+    return stores.source(old_url), stores.target(new_url)
 
 
 async def _whole(
     migration: Migration,
     work: Callable[[Callable[[int], object]], Coroutine[Any, Any, None]],
     stores: tuple[Store, Store],
+    place: Place | None,
 ) -> None:
+    from ._progress import progress
+
     try:
-        with _progress(await migration.count()) as seen:
+        total = await migration.count()
+        await migration.knock()
+        # A run that goes on looks at everything once more in the end.
+        with progress(total * 2, place.passed) if place else progress(total, 0) as seen:
             await work(seen)
     finally:
         for store in stores:
@@ -149,55 +173,29 @@ def _url(text: str) -> str:
     return url
 
 
+def _continuing(place: Place, file: str) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(place.at))
+    return (
+        f"going on from where a run was cut off at {when} UTC, after {place.passed} sessions; in the end all are "
+        f"looked at once more (remove {file} to begin anew)"
+    )
+
+
+def _outcome(migration: Migration, teller: Teller) -> int:
+    """Say how it went; the exit status."""
+    _summary(migration)
+    counts = migration.counts
+    if not migration.passed:
+        teller.note("FROM holds no record at all: see whether it is the store that the application uses")
+        return 1
+    if counts.get("held back"):
+        teller.note(
+            "held back: these were moved out of TO before, which remembers it until they would have expired; run the "
+            "command again then"
+        )
+    return 1 if any(counts.get(verdict) for verdict in _LEFT) else 0
+
+
 def _summary(migration: Migration) -> None:
     parts = [f"{number} {_WORDS[verdict]}" for verdict, number in migration.counts.items() if number]
     print(", ".join(parts) or "no sessions", flush=True)
-
-
-class _Lines:
-    """Progress as plain lines on standard error."""
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._done = 0
-        self._said_at = time.monotonic()
-
-    def __enter__(self) -> Callable[[int], None]:
-        return self._seen
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def _seen(self, number: int) -> None:
-        self._done += number
-        now = time.monotonic()
-        if now - self._said_at >= _LINE_EVERY_SECONDS:
-            self._said_at = now
-            print(f"{self._done} of about {max(self._total, self._done)}", file=sys.stderr, flush=True)
-
-
-class _Bar:
-    """Progress as a bar, where the lab's extra is installed and somebody looks on."""
-
-    def __init__(self, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)
-        )
-        self._task = self._progress.add_task("", total=total)
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._progress.start()
-        return lambda number: self._progress.advance(self._task, number)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-
-def _progress(total: int) -> _Lines | _Bar:
-    if sys.stderr.isatty():
-        with suppress(ImportError):
-            return _Bar(total)
-    return _Lines(total)

@@ -44,6 +44,7 @@ from ._migrating_feed import BothFeeds, is_of_feed
 from ._migrating_marks import ROOM_BYTES, is_marked, is_moving, unmarked
 from ._migrating_moves import Moves
 from ._migrating_stages import Move, Prepare
+from .guard import Guard
 
 Stage = Literal["prepare", "move"]
 _BOTH_COLOURS = frozenset({"sync", "async"})
@@ -70,6 +71,8 @@ class Migrating:
         self.old: Store = from_url(old) if isinstance(old, str) else old
         self.new: Store = from_url(new) if isinstance(new, str) else new
         both = (self.old, self.new)
+        for store in both:
+            _see_that_it_keeps(store)
         self.colours: frozenset[str] = frozenset.intersection(
             *(getattr(store, "colours", _BOTH_COLOURS) for store in both)
         )
@@ -79,7 +82,6 @@ class Migrating:
         self.max_bytes = min(sizes) - ROOM_BYTES if sizes else None
         self.unavailable = sum((tuple(getattr(store, "unavailable", ())) for store in both), ())
         self.throttled = sum((tuple(getattr(store, "throttled", ())) for store in both), ())
-        self.forgets = any(getattr(store, "forgets", False) for store in both)
         # What decides how the feed is split: the same for every instance of this stage, and for those that know only
         # the store which it reads.
         authority, other = both if stage == "prepare" else both[::-1]
@@ -132,6 +134,16 @@ class Migrating:
         for store in (self.old, self.new):
             if (close := getattr(store, "aclose", None)) is not None:
                 await close()
+
+
+def _see_that_it_keeps(store: Store) -> None:
+    """Raises `ConfigError`, naming the store, for what is none, or one whose forgetting was not accepted."""
+    name = Guard(store).name
+    if getattr(store, "forgets", False):
+        raise ConfigError(
+            f"{name} forgets sessions when it runs full or restarts: move between others, or say in its URL that you "
+            "accept that (?forgets=accepted)"
+        )
 
 
 def _sweep_both(old: Sweeps, new: Sweeps) -> Callable[[float], Coroutine[Any, Any, int]]:

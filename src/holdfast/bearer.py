@@ -25,7 +25,7 @@ from .cookies import key_of
 from .errors import BadToken, ConfigError, StoreError
 from .events import Event, Events
 from .keyring import Keyring
-from .settings import Duration, default_keys, seconds
+from .settings import BEARER_NAME, Duration, default_keys, seconds
 from .stores import Store, from_url
 from .stores.guard import Guard
 from .timeouts import Timeouts
@@ -71,7 +71,7 @@ class Bearer:
         *,
         keys: Keyring | str | bytes | None = None,
         private: Collection[str] = (),
-        name: str = "api",
+        name: str = BEARER_NAME,
         access: Duration = "5m",
         idle: Duration = "30d",
         absolute: Duration = "90d",
@@ -79,7 +79,7 @@ class Bearer:
         clock: Callable[[], float] = time.time,
         on_event: Callable[[Event], object] | None = None,
     ) -> None:
-        token = token or Token()
+        token = Token() if token is None else token
         life = seconds(access, "access")
         timeouts = Timeouts(seconds(idle, "idle"), seconds(absolute, "absolute"))
         lenience = 0.0 if grace in (0, "0s") else seconds(grace, "grace")
@@ -233,6 +233,8 @@ def _check(
     token: Token, private: Secrecy, name: str, access: float, grace: float, timeouts: Timeouts
 ) -> None:
     """Raise `ConfigError` for what could not work."""
+    if not isinstance(token, Token):
+        raise ConfigError(f'token={token!r}: write Token(), or Token("jws", …)')
     if token.private or token.spill is not None:
         raise ConfigError(
             "a Bearer has a store: leave private= and spill= out of its Token, and give it private="
@@ -241,7 +243,7 @@ def _check(
         raise ConfigError(f"{sorted(both)} cannot be public and private")
     if token.revocation == "memory://":
         raise ConfigError("each memory:// is a memory of its own: give one MemoryStore() to revocation=")
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(f"name={name!r}: a Bearer's name is some letters and digits")
     if access >= min(timeouts):
         raise ConfigError("access= has to be shorter than idle= and absolute=: a refresh comes before them")

@@ -1,4 +1,4 @@
-"""The public keys of an application's signed tokens, for the services that read them (RFC 7517).
+"""The public keys of an application's signed tokens, for the services that read them (RFC 7517, PASERK).
 
 app = JWKS(app, keys=keyring, token=Token("jws", public={"role"}))    # serves /.well-known/jwks.json
 
@@ -8,7 +8,7 @@ A key that makes no tokens yet is among them, so that readers have it in time; o
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from .cookies import Cookies
@@ -25,7 +25,7 @@ Scope = MutableMapping[str, Any]
 
 
 def jwks(
-    keys: Keyring,
+    keys: Keyring | str | bytes | Iterable[str | bytes],
     token: Token,
     *,
     cookie_name: str = "session",
@@ -41,17 +41,53 @@ def jwks(
         raise ConfigError('only Token("jws") with EdDSA or ES256 has public keys in a JSON Web Key Set')
     from .tokens.jws import Jws
 
-    name = (
-        Cookies(keys, cookie_name, insecure_http=insecure_http).name if bearer is None else f"bearer {bearer}"
-    )
+    keyring, name = _bound(keys, cookie_name, insecure_http, bearer)
     signed = Jws(
-        keys,
+        keyring,
         f"session {name}",
         issuer=token.issuer,
         audience=token.audience or name,
         algorithm=token.algorithm,  # type: ignore[arg-type]  # checked by Token
     )
     return json.dumps({"keys": signed.public_keys()}, separators=(",", ":")).encode()
+
+
+def paserk(
+    keys: Keyring | str | bytes | Iterable[str | bytes],
+    token: Token,
+    *,
+    cookie_name: str = "session",
+    insecure_http: bool = False,
+    bearer: str | None = None,
+) -> bytes:
+    """The public keys of `Token("paseto", algorithm="v4.public")` as JSON. Takes and raises what `jwks` does.
+
+    `keys` has a PASERK (`k4.public.…`) for each `kid` that a token's footer may name, and `implicit_assertion` is the
+    text that a reader has to give beside the token.
+    """
+    if token.algorithm != "v4.public":
+        raise ConfigError('only Token("paseto", algorithm="v4.public") has public keys as PASERK')
+    from .tokens.paseto import Paseto
+
+    keyring, name = _bound(keys, cookie_name, insecure_http, bearer)
+    audience = token.audience or name
+    signed = Paseto(keyring, f"session {name}", issuer=token.issuer, audience=audience, kind="public")
+    keys_by_id = {key["kid"]: key["paserk"] for key in signed.public_keys()}
+    found = {"implicit_assertion": signed.bound.decode(), "keys": keys_by_id}
+    return json.dumps(found, separators=(",", ":")).encode()
+
+
+def _bound(
+    keys: Keyring | str | bytes | Iterable[str | bytes],
+    cookie_name: str,
+    insecure_http: bool,
+    bearer: str | None,
+) -> tuple[Keyring, str]:
+    """The ring, and what the tokens are bound to besides."""
+    keyring = Keyring.of(keys)
+    if bearer is not None:
+        return keyring, f"bearer {bearer}"
+    return keyring, Cookies(keyring, cookie_name, insecure_http=insecure_http).name
 
 
 class JWKS:
@@ -64,17 +100,17 @@ class JWKS:
         self,
         app: Callable[..., Awaitable[None]],
         *,
-        keys: Keyring,
+        keys: Keyring | str | bytes | Iterable[str | bytes],
         token: Token,
         cookie_name: str = "session",
         insecure_http: bool = False,
         bearer: str | None = None,
     ) -> None:
-        self._app, self._keys = app, keys
+        self._app, self._keys = app, (ring := Keyring.of(keys))
         self._make: Callable[[], bytes] = lambda: jwks(
-            keys, token, cookie_name=cookie_name, insecure_http=insecure_http, bearer=bearer
+            ring, token, cookie_name=cookie_name, insecure_http=insecure_http, bearer=bearer
         )
-        self._made = (keys.look(), self._make())  # a mistake shows now, not at the first request
+        self._made = (ring.look(), self._make())  # a mistake shows now, not at the first request
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] != "http" or scope["path"] != PATH or scope["method"] not in ("GET", "HEAD"):

@@ -35,9 +35,15 @@ class Key(NamedTuple):
 def key_of_secret(secret: str | bytes) -> Key:
     """The key that a secret, and the time beside it, stand for. Raises `ConfigError` for an unfit one."""
     makes_from = 0.0
+    if not isinstance(secret, str | bytes):
+        raise ConfigError(f"a key is text or bytes, not {type(secret).__name__}; {HOW}")
     if isinstance(secret, str) and (match := _WITH_TIME.fullmatch(secret)):
         secret, makes_from = match[1], _moment(match[2])
-    raw = secret.encode() if isinstance(secret, str) else bytes(secret)
+    try:
+        raw = secret.encode() if isinstance(secret, str) else secret
+    except UnicodeEncodeError:
+        # What stands there is not shown: it is a secret all the same.
+        raise ConfigError(f"a key holds characters that no text has; {HOW}") from None
     if len(raw) < _MIN_SECRET_BYTES:
         raise ConfigError(f"a key of {len(raw)} bytes is too short, 32 are needed; {HOW}")
     if len(set(raw)) < 8:

@@ -28,6 +28,13 @@ class Record(NamedTuple):
     expires_at: float
     ended: bool = False
 
+    def __repr__(self) -> str:
+        """Without the values themselves: error reports show what stands in variables."""
+        return (
+            f"Record(version={self.version}, tag={self.tag.hex()}, values={sizes_of(self.values)}, "
+            f"owner={self.owner!r}, created_at={self.created_at}, expires_at={self.expires_at}, ended={self.ended})"
+        )
+
     def is_live(self, now: float) -> bool:
         """Whether the session may still be used at `now` (seconds since the epoch)."""
         return not self.ended and now < self.expires_at
@@ -48,6 +55,18 @@ class Change(NamedTuple):
     expires_at: float | None = None
     owner: str | None = None
     base: int | None = None
+
+    def __repr__(self) -> str:
+        """Without the values themselves."""
+        return (
+            f"Change(tag={self.tag.hex()}, now={self.now}, set={sizes_of(self.set)}, unset={sorted(self.unset)}, "
+            f"expires_at={self.expires_at}, owner={self.owner!r}, base={self.base})"
+        )
+
+
+def sizes_of(values: Mapping[str, bytes]) -> str:
+    """Names of values with the bytes that each takes: what may be shown of them."""
+    return "{" + ", ".join(f"{name}: {len(data)} bytes" for name, data in values.items()) + "}"
 
 
 def merge(values: Mapping[str, bytes], change: Change) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ from .keyring import Keyring
 from .ladder import FRESHNESS, Freshness
 from .reading import Reading
 from .session import Session
-from .settings import Duration, default_keys, default_store, one_of, seconds, size
+from .settings import BEARER_NAME, COOKIE_NAME, Duration, default_keys, default_store, one_of, seconds, size
 from .stores import Store, from_url
 from .sync import SyncSessions
 from .timeouts import Timeouts
@@ -55,7 +55,8 @@ class Sessions:
       file in the working directory, readable by its owner only.
     - `idle`, `absolute`: a session ends when it was not used for so long, and so long after it was created or
       signed in. `"90s"`, `"30m"`, `"12h"`, `"14d"`, seconds or a timedelta.
-    - `cookie_name`: gets the prefix `__Host-` unless it begins with `__`.
+    - `cookie_name`: "session" if nothing is said; gets the prefix `__Host-` unless it begins with `__`. With
+      `transport="bearer"` it is the name of the `Bearer`, "api" if nothing is said.
     - `insecure_http`: let the cookie travel over plain http, for development only.
     - `transport`: `"cookie"`, `"header"` for clients that keep no cookies (see `holdfast.headers`), or `"bearer"` for
       the access tokens of a `Bearer`.
@@ -78,7 +79,7 @@ class Sessions:
     - `on_event`: called with each `Event`; a hook that raises harms no request.
     - `snapshot`: for how long a browser may carry a sealed copy of its session, `"30s"`; None is off.
     - `private`: names (or `"prefix*"`) of values that no snapshot carries.
-    - `revoke_within`: in which time the end of a session reaches every instance that serves copies of it.
+    - `revoke_within`: in which time the end of a session reaches every instance that serves copies of it: a second.
 
     Or without a store:
 
@@ -94,7 +95,7 @@ class Sessions:
         keys: Keyring | str | bytes | Iterable[str | bytes] | None = None,
         idle: Duration = "30m",
         absolute: Duration = "12h",
-        cookie_name: str = "session",
+        cookie_name: str | None = None,
         insecure_http: bool = False,
         transport: Literal["cookie", "header", "bearer"] = "cookie",
         outage: Outage = "refuse",
@@ -109,7 +110,7 @@ class Sessions:
         on_event: Callable[[Event], object] | None = None,
         snapshot: Duration | None = None,
         private: Collection[str] = (),
-        revoke_within: Duration = "1s",
+        revoke_within: Duration | None = None,
         token: Token | None = None,
     ) -> None:
         one_of("transport", transport, "cookie", "header", "bearer")
@@ -118,6 +119,8 @@ class Sessions:
         one_of("regression", regression, "accept", "end")
         if outage == "read_only" and local is None:
             raise ConfigError('outage="read_only" reads local copies: it needs local="64MB"')
+        if cookie_name is None:
+            cookie_name = BEARER_NAME if transport == "bearer" else COOKIE_NAME
         self._timeouts = Timeouts(seconds(idle, "idle"), seconds(absolute, "absolute"))
         self._clock = clock
         events = Events(on_event)
@@ -132,21 +135,23 @@ class Sessions:
         self._travelling: TokenEngine | None = None
         self._engine: Engine | TokenEngine
         if token is not None:
-            if any((store, cache, snapshot, weak, detect_loss)):
-                raise ConfigError(
-                    "token= keeps sessions with their clients alone, without store=, cache=, snapshot=, weak= and "
-                    "detect_loss=: for a store with copies at the clients leave token= out and set snapshot="
-                )
-            if private:
-                raise ConfigError(
-                    "private= beside a token is said where the rest of it is: Token(private=, spill=)"
-                )
-            if outage != "refuse":
-                raise ConfigError(
-                    "outage= is about reading a store, and a token is read without one: leave it out"
-                )
-            from .tokens.assembly import token_engine  # slow to load, and only needed here
+            from .tokens.assembly import refuse_beside, token_engine  # slow to load, and only needed here
 
+            refuse_beside(
+                token,
+                private=private,
+                revoke_within=revoke_within,
+                store=store,
+                cache=cache,
+                snapshot=snapshot,
+                weak=weak,
+                detect_loss=detect_loss,
+                outage=outage != "refuse",
+                freshness=freshness != "session",
+                regression=regression != "accept",
+                local=local not in ("64MB", None),
+                copy_age=copy_age != "5s",
+            )
             self._engine = self._travelling = token_engine(
                 token,
                 keyring,
@@ -162,7 +167,8 @@ class Sessions:
         if transport == "bearer":
             raise ConfigError('transport="bearer" reads the access tokens of a Bearer: set token=')
         assert store is not None  # noqa: S101 - chosen above; for the type checker
-        snapshots = _snapshots(snapshot, private, seconds(revoke_within, "revoke_within"), cookies, keyring)
+        told_within = seconds("1s" if revoke_within is None else revoke_within, "revoke_within")
+        snapshots = _snapshots(snapshot, private, told_within, cookies, keyring)
         homes = self._homes = Homes(
             from_url(store) if isinstance(store, str) else store,
             cache=cache,
@@ -171,7 +177,7 @@ class Sessions:
             weak=weak,
             clock=clock,
             events=events,
-            revoke_within=seconds(revoke_within, "revoke_within"),
+            revoke_within=told_within,
             snapshots=snapshots,
         )
         carrier = TokenHeaders(keyring, cookie_name) if self._by_header else cookies

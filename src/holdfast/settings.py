@@ -17,6 +17,9 @@ Duration = str | int | float | timedelta
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
+# No session lives longer, and every calendar and token can say when it ends.
+_MOST_SECONDS = 100 * 366 * 86400.0
+
 # Variables by which a platform shows that files and memory go away with the instance.
 _SERVERLESS = (
     "AWS_LAMBDA_FUNCTION_NAME",
@@ -32,12 +35,14 @@ _SERVERLESS = (
 
 DEFAULT_STORE = "sqlite:///holdfast.db"
 DEFAULT_KEY_FILE = "holdfast.keys"
+COOKIE_NAME = "session"
+BEARER_NAME = "api"
 
 
 def seconds(duration: Duration, name: str) -> float:
     """A duration as seconds: `"90s"`, `"30m"`, `"12h"`, `"14d"`, a number of seconds, or a timedelta.
 
-    Raises `ConfigError`, naming the setting, for anything else and for what is not above zero.
+    Raises `ConfigError`, naming the setting, for anything else, for what is not above zero, and for over 100 years.
     """
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
@@ -50,8 +55,8 @@ def seconds(duration: Duration, name: str) -> float:
                 f'{name}={duration!r} is no duration: write "90s", "30m", "12h", "14d" or seconds'
             )
         value = float(match[1]) * _UNITS[match[2]]
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{name}={duration!r} has to be more than zero, and finite")
+    if not 0 < value <= _MOST_SECONDS:
+        raise ConfigError(f"{name}={duration!r} has to be more than zero, and at most 100 years")
     return value
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from . import codec
+from .record import sizes_of
 
 
 class Step(NamedTuple):
@@ -39,6 +40,12 @@ class Work(NamedTuple):
     set: dict[str, bytes]
     unset: frozenset[str]
     alterations: Mapping[str, Alteration]
+
+    def __repr__(self) -> str:
+        """Without the values themselves: error reports show what stands in variables."""
+        return (
+            f"Work(set={sizes_of(self.set)}, unset={sorted(self.unset)}, altered={sorted(self.alterations)})"
+        )
 
     def on(self, values: Mapping[str, bytes]) -> Work:
         """The same work, its alterations applied again to what is stored now."""

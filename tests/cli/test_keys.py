@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -219,3 +220,40 @@ def test_export_jwks_fits_the_tokens(keys: str, capsys: pytest.CaptureFixture[st
     key = jwt.PyJWKSet.from_json(exported).keys[0]
     claims = jwt.decode(token, key, algorithms=["EdDSA"], audience="shop", issuer="holdfast")
     assert "admin" in json.dumps(claims)
+
+
+def test_export_paserk_fits_the_tokens(keys: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reader with nothing but the export checks a PASETO of `Sessions`, by the key that its footer names."""
+    import pyseto
+
+    run(capsys, "add", keys)
+    run(capsys, "add", keys)
+    sessions = Sessions(
+        token=Token("paseto", algorithm="v4.public", public={"role"}),
+        keys=Keyring.from_file(keys),
+        cookie_name="shop",
+        insecure_http=True,
+    )
+    session = sessions.open(None)
+    session["role"] = "admin"
+    sessions.sync.commit(session)
+    lines = [value for name, value in session._outgoing() if name == b"set-cookie"]
+    token = lines[0].partition(b";")[0].partition(b"=")[2]
+    exported = json.loads(run(capsys, "export-paserk", keys, "--cookie-name", "shop", "--insecure-http"))
+    assert list(exported["keys"]) == ids(keys)
+    footer = token.rpartition(b".")[2]
+    kid = json.loads(base64.urlsafe_b64decode(footer + b"=" * (-len(footer) % 4)))["kid"]
+    key, assertion = pyseto.Key.from_paserk(exported["keys"][kid]), exported["implicit_assertion"]
+    opened = pyseto.decode(key, token, implicit_assertion=assertion.encode())
+    assert b"admin" in opened.payload
+
+
+@pytest.mark.parametrize("action", ["add", "rotate"])
+def test_a_time_beyond_the_calendar_is_refused(
+    keys: str, capsys: pytest.CaptureFixture[str], action: str
+) -> None:
+    """In one line, and nothing is written."""
+    run(capsys, "add", keys)
+    before = ids(keys)
+    assert "--wait" in refused(capsys, action, keys, "--wait", "9999999d")
+    assert ids(keys) == before

@@ -241,3 +241,33 @@ class TestClearing:
         )
         hostile = b"; ".join(b"__Host-session-part%d=x" % number for number in range(1, 100))
         assert len(self.carrier.beside(hostile).parts) == MOST_PARTS - 1  # no answer of a hundred lines
+
+
+class TestHostileHeaders:
+    """What a client may send costs little, whatever it is."""
+
+    def test_a_header_longer_than_servers_take_is_not_looked_through(self) -> None:
+        """A megabyte of separators would cost as much as a thousand good requests."""
+        carrier = cookies(insecure_http=True)
+        for header in (b";" * 2**20 + b"session=x", b"session=x" + b"; " * 2**19, b"session=" + b"x" * 2**20):
+            with pytest.raises(BadToken) as refusal:
+                carrier.read(header)
+            assert refusal.value.reason == "too large"
+
+    def test_the_first_cookie_that_comes_twice_ends_the_search(self) -> None:
+        """Nothing behind it is looked at."""
+        carrier = cookies(insecure_http=True)
+        looked_at: list[object] = []
+
+        class Pairs:
+            def finditer(self, header: bytes) -> object:
+                for pair in found.finditer(header):
+                    looked_at.append(pair)
+                    yield pair
+
+        found = carrier._pair
+        carrier._pair = Pairs()  # type: ignore[assignment]  # counts what is looked at
+        with pytest.raises(BadToken) as refusal:
+            carrier.read(b"session=a; session=b; " + b"session=c; " * 5_000)
+        assert refusal.value.reason == "duplicated"
+        assert len(looked_at) == 2

@@ -373,7 +373,7 @@ class TestConfiguration:
         [
             ({"store": "memory://"}, "leave token= out"),
             ({"snapshot": "30s"}, "leave token= out"),
-            ({"cache": "memory://"}, "without store=, cache="),
+            ({"cache": "memory://"}, "cache=: token= keeps"),
             ({"private": {"a"}}, r"Token\(private="),
             ({"outage": "anonymous"}, "outage="),
         ],

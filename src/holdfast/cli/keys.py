@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..key import Key, key_of_secret
 from ..keyring import Keyring
 from ..keys import KeysChanged, KeySource, NoKeys, described, from_url
-from ..settings import seconds
+from ..settings import COOKIE_NAME, seconds
 
 # Every place is looked at again within a minute, and readers keep a key set for five; the rest is for clocks that
 # differ, and for instances that were asleep.
@@ -53,11 +53,17 @@ def register(subparsers: Any) -> None:
             "--lifetime", default=_LIFETIME, help="how long a session may live: absolute= (%(default)s)"
         )
     _action(actions, "list", "show the keys' ids, and which one makes tokens; never the keys", _list)
-    export = _action(actions, "export-jwks", "print the public keys of signed tokens (RFC 7517)", _export)
-    export.add_argument("--algorithm", default="EdDSA", choices=["EdDSA", "ES256"])
-    export.add_argument("--cookie-name", default="session", help="as in Sessions(cookie_name=) (%(default)s)")
-    export.add_argument("--insecure-http", action="store_true", help="as in Sessions(insecure_http=True)")
-    export.add_argument("--bearer", metavar="NAME", help="the name of a Bearer, for its access tokens")
+    jwks = _action(actions, "export-jwks", "print the public keys of signed tokens (RFC 7517)", _export_jwks)
+    jwks.add_argument("--algorithm", default="EdDSA", choices=["EdDSA", "ES256"])
+    paserk = _action(
+        actions, "export-paserk", "print the public keys of signed PASETO tokens (PASERK)", _export_paserk
+    )
+    for export in (jwks, paserk):
+        export.add_argument(
+            "--cookie-name", default=COOKIE_NAME, help="as in Sessions(cookie_name=) (%(default)s)"
+        )
+        export.add_argument("--insecure-http", action="store_true", help="as in Sessions(insecure_http=True)")
+        export.add_argument("--bearer", metavar="NAME", help="the name of a Bearer, for its access tokens")
 
 
 def _action(
@@ -132,20 +138,29 @@ def _list(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _export(arguments: argparse.Namespace) -> int:
+def _export_jwks(arguments: argparse.Namespace) -> int:
     from ..jwks import jwks
     from ..tokens import Token
 
     _, lines = _open(arguments.keys)
-    found = jwks(
-        Keyring(lines),
-        Token("jws", algorithm=arguments.algorithm),
-        cookie_name=arguments.cookie_name,
-        insecure_http=arguments.insecure_http,
-        bearer=arguments.bearer,
-    )
+    found = jwks(Keyring(lines), Token("jws", algorithm=arguments.algorithm), **_bound_to(arguments))
     print(json.dumps(json.loads(found), indent=2))
     return 0
+
+
+def _export_paserk(arguments: argparse.Namespace) -> int:
+    from ..jwks import paserk
+    from ..tokens import Token
+
+    _, lines = _open(arguments.keys)
+    found = paserk(Keyring(lines), Token("paseto", algorithm="v4.public"), **_bound_to(arguments))
+    print(json.dumps(json.loads(found), indent=2))
+    return 0
+
+
+def _bound_to(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What tokens are bound to besides the keys."""
+    return {name: getattr(arguments, name) for name in ("cookie_name", "insecure_http", "bearer")}
 
 
 def _open(place: str) -> tuple[KeySource, Lines]:

@@ -74,9 +74,9 @@ class KeyFile:
 
     @classmethod
     def from_url(cls, url: str) -> KeyFile:
-        """The file of `file:///absolute/path` or `file:relative/path`. Raises `ConfigError`."""
+        """The file of `file:///absolute/path`. Raises `ConfigError`."""
         parts = urlsplit(url)
-        if parts.netloc or not parts.path:
+        if parts.netloc or not parts.path.startswith("/"):
             raise ConfigError("write file:///absolute/path for a file of keys")
         return cls(unquote(parts.path))
 

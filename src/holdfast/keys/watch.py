@@ -87,13 +87,11 @@ class Watch:
 
     def _ask(self) -> None:
         try:
-            lines = self._source.read()
+            if (lines := self._source.read()) is not None:
+                self._take(lines)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not reach a request
             self._wait_for(min(self._source.every, RETRY_SECONDS))
             self._complain(error)
-            return
-        if lines is not None:
-            self._take(lines)
 
     def _wait_for(self, seconds: float) -> None:
         self._looked_at = self._clock()

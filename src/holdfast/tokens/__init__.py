@@ -26,14 +26,23 @@ ALGORITHMS = {
 # Beside the token a browser sends other cookies, and many a proxy takes no more than 8 KB of headers in all.
 DEFAULT_MAX_BYTES = 6144
 LEAST_BYTES, MOST_BYTES = 512, 60_000
+DEFAULT_REVOKE_WITHIN = "5s"
 
 
 class Secrecy:
     """Names of a session's keys, given one by one and by prefix: `"oauth_*"`. Raises `ConfigError`."""
 
     def __init__(self, names: Collection[str], setting: str) -> None:
-        if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        if (
+            isinstance(names, str | bytes)
+            or not isinstance(names, Collection)
+            or not all(isinstance(name, str) and name for name in names)
+        ):
             raise ConfigError(f'{setting}={names!r}: write a set of names, {{"oauth_token", "oauth_*"}}')
+        if misplaced := sorted(name for name in names if "*" in name[:-1]):
+            raise ConfigError(
+                f"{setting}= has {misplaced}: a star stands at the end only, for all that begins so"
+            )
         self.names = frozenset(name for name in names if not name.endswith("*"))
         self.prefixes = tuple(sorted(name[:-1] for name in names if name.endswith("*")))
 
@@ -59,7 +68,7 @@ class Token:
     - `spill`: a store, or its URL, for what is private, and for what does not fit into an encrypted token; a session
       that does not fit otherwise raises `SessionTooLarge`.
     - `revocation`: a store, or its URL, in which ended sessions and signed-out users are noted; `revoke_within` is
-      the time in which every instance heeds that.
+      the time in which every instance heeds that, 5 seconds if nothing is said.
 
     Raises `ConfigError` for what could not work.
     """
@@ -77,7 +86,7 @@ class Token:
         private: Collection[str] = (),
         spill: str | Store | None = None,
         revocation: str | Store | None = None,
-        revoke_within: Duration = "5s",
+        revoke_within: Duration | None = None,
     ) -> None:
         one_of("format", format, *ALGORITHMS)
         self.format = format
@@ -85,9 +94,11 @@ class Token:
         one_of("algorithm", self.algorithm, *ALGORITHMS[format])
         one_of("text", text, "msgpack", "json")
         self.text = text
+        if not isinstance(issuer, str) or not isinstance(audience, str | None):
+            raise ConfigError(f"issuer={issuer!r}, audience={audience!r}: each is a text")
         self.issuer, self.audience = issuer, audience
-        if not LEAST_BYTES <= max_bytes <= MOST_BYTES:
-            raise ConfigError(f"max_bytes={max_bytes}: write a number from {LEAST_BYTES} to {MOST_BYTES}")
+        if type(max_bytes) is not int or not LEAST_BYTES <= max_bytes <= MOST_BYTES:
+            raise ConfigError(f"max_bytes={max_bytes!r}: write a number from {LEAST_BYTES} to {MOST_BYTES}")
         self.max_bytes = max_bytes
         self.is_readable = format == "jws" or self.algorithm == "v4.public"
         self.public = Secrecy(public, "public")
@@ -98,13 +109,17 @@ class Token:
             )
         if self.public.prefixes:
             raise ConfigError("public= takes whole names: what anybody may read is listed one by one")
-        if both := self.public.names & self.private.names:
-            raise ConfigError(f"{sorted(both)} cannot be public and private")
+        if both := sorted(name for name in self.public.names if name in self.private):
+            raise ConfigError(f"{both} cannot be public and private")
         if self.private and spill is None:
             raise ConfigError("private= keeps values on the server: say where with spill=")
         if self.is_readable and spill is not None and not self.private:
             raise ConfigError(
                 "what is public is there to be read, so it travels whole: spill= has nothing to keep without private="
             )
+        if revocation is None and revoke_within is not None:
+            raise ConfigError("revoke_within= is about the store of revocation=: name one, or leave it out")
         self.spill, self.revocation = spill, revocation
-        self.revoke_within = seconds(revoke_within, "revoke_within")
+        self.revoke_within = seconds(
+            DEFAULT_REVOKE_WITHIN if revoke_within is None else revoke_within, "revoke_within"
+        )

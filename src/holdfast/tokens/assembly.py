@@ -22,6 +22,23 @@ from .revocation import Revocations
 from .sealing import Sealing
 
 
+def refuse_beside(token: object, *, private: object, revoke_within: object, **others: object) -> None:
+    """Raise `ConfigError` for what is no token, and for settings that say nothing to one: none is silently ignored."""
+    if not isinstance(token, Token):
+        raise ConfigError(f'token={token!r}: write token=Token(), or Token("jws", …)')
+    if private:
+        raise ConfigError("private= beside a token is said where the rest of it is: Token(private=, spill=)")
+    if revoke_within is not None:
+        raise ConfigError(
+            "revoke_within= beside a token is said where the rest of it is: Token(revocation=, revoke_within=)"
+        )
+    if given := [name for name, value in others.items() if value]:
+        raise ConfigError(
+            f"{', '.join(f'{name}=' for name in given)}: token= keeps sessions with their clients alone, and reads no "
+            "store and no copies: for a store with copies at the clients leave token= out and set snapshot="
+        )
+
+
 def token_engine(
     token: Token,
     keyring: Keyring,

@@ -25,6 +25,8 @@ MOST_PARTS = 16
 _MARK_BYTES = 3
 _FIRST = re.compile(rb"([0-9]{1,2})\.([0-9a-f]{6})~(.+)", re.DOTALL)
 _NEXT = re.compile(rb"([0-9a-f]{6})~(.+)", re.DOTALL)
+# Servers take from 8 to 64 KB of headers; to look through more of it would cost more than it is worth.
+_LONGEST_HEADER_BYTES = 128 * 1024
 _LONGEST_SECONDS = 10**9  # no browser keeps a cookie for longer than 400 days (RFC 6265bis, 5.5)
 
 
@@ -66,12 +68,14 @@ class TokenCookies:
         """
         if self._name not in header:
             return None
+        if len(header) > _LONGEST_HEADER_BYTES:
+            raise BadToken("too large")
         found: dict[int, bytes] = {}
-        for number, value in self._pair.findall(header):
-            place = int(number or 0)
+        for pair in self._pair.finditer(header):
+            place = int(pair[1] or 0)
             if place in found:
                 raise BadToken("duplicated")
-            found[place] = value.rstrip(b" \t")
+            found[place] = pair[2].rstrip(b" \t")
         first = found.get(0)
         if not first:
             return None

@@ -39,6 +39,10 @@ class Sender(NamedTuple):
     handle: str
     said: Carried
 
+    def __repr__(self) -> str:
+        """Without the identity, which opens the session."""
+        return f"Sender(handle={self.handle!r}, said={self.said!r})"
+
 
 class TokenCommits(Committing):
     """The write side of a token engine."""

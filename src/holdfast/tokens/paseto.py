@@ -51,7 +51,7 @@ class Paseto:
             raise ConfigError(f"kind={kind!r} is unknown: PASETO has 'local' and 'public'")
         self._keys = keyring.derived(f"paseto v4 {kind} {purpose}")
         self._issuer, self._audience, self._kind = issuer, audience, kind
-        self._bound = f"holdfast {purpose}".encode()
+        self.bound = f"holdfast {purpose}".encode()
         self._head = f"v4.{kind}.".encode()
         self._prepared: dict[bytes, _Known] = {}
 
@@ -62,9 +62,9 @@ class Paseto:
         whole.update({name: _written(whole[name]) for name in _TIMES if name in whole})
         text = write_json(whole)
         if self._kind == "local":
-            token: bytes = key.encrypt(text, footer, self._bound)
+            token: bytes = key.encrypt(text, footer, self.bound)
             return token
-        return self._head + pack(text + key.sign(text, footer, self._bound)) + b"." + pack(footer)
+        return self._head + pack(text + key.sign(text, footer, self.bound)) + b"." + pack(footer)
 
     def open(self, token: bytes, now: float) -> dict[str, Any]:
         """The claims of a token that is good at `now`. Raises `BadToken` for anything else, and nothing more."""
@@ -78,7 +78,7 @@ class Paseto:
         if len(sealed) <= _OVERHEAD_BYTES[self._kind]:
             raise BadToken("malformed")
         try:
-            text = (key.decrypt if self._kind == "local" else key.verify)(sealed, said, self._bound)
+            text = (key.decrypt if self._kind == "local" else key.verify)(sealed, said, self.bound)
         except (PysetoError, ValueError):
             raise BadToken("bad mac" if self._kind == "local" else "bad signature") from None
         found = read_json(text)

@@ -19,6 +19,10 @@ class Carried(NamedTuple):
     held: frozenset[str]
     stale_key: bool  # it was made under a key that is not the newest any more
 
+    def __repr__(self) -> str:
+        """Without the identity, which opens the session, and without values."""
+        return f"Carried(record={self.record!r}, held={sorted(self.held)}, stale_key={self.stale_key})"
+
 
 class _Format(Protocol):
     def seal(self, claims: dict[str, Any], now: float) -> bytes: ...

@@ -54,7 +54,7 @@ TARGETS = [
     Target(f"{BOTH}, read", 0, 0, 0.5),
     Target(f"{CACHED}, read", 0, 1),
     Target(f"{CARRIED}, read", 0, 0, 1.0),
-    Target(f"{COLD}, read", 0, 0),
+    Target(f"{COLD}, read", 0, 0, 1.0),
     Target(f"{LOCAL}, write", 1, 0),
     Target(f"{BOTH}, write", 1, 1),
 ]

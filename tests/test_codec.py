@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgpack import ExtType, packb
 
 from holdfast import codec
 
@@ -199,6 +200,35 @@ def test_the_deepest_value_that_is_accepted_can_be_read(wrap: Any) -> None:
     assert codec.encode(deep(500), "key") == data
     with pytest.raises(TypeError, match="nested more than"):
         codec.encode(wrap(value), "key")
+
+
+@given(
+    st.binary(max_size=40)
+    | st.builds(
+        lambda code, data: bytes((0xC7, len(data), code)) + data, st.integers(0, 12), st.binary(max_size=20)
+    )
+)
+def test_other_bytes_are_a_value_error(data: bytes) -> None:
+    """Whatever they are, nothing but ValueError says that they are no value."""
+    try:
+        value = codec.decode(data)
+    except ValueError:
+        return
+    if codec.is_value(value):
+        codec.encode(value, "key")
+    else:
+        with pytest.raises(TypeError):
+            codec.encode(value, "key")
+
+
+def test_bytes_that_nest_too_deeply_are_refused() -> None:
+    """Each tuple in a tuple takes much of the stack: a hundred fit, and thousands would end the process."""
+    data = b"\x01"
+    for _ in range(100):
+        data = packb(ExtType(1, b"\x91" + data))
+    assert codec.is_value(codec.decode(data))
+    with pytest.raises(ValueError, match="nested too deeply"):
+        codec.decode(packb(ExtType(1, b"\x91" + data)))
 
 
 def test_known_values_keep_their_bytes() -> None:

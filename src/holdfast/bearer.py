@@ -2,10 +2,10 @@
 
     bearer = Bearer("postgresql://…", Token("jws", public={"role"}), keys=keyring)
 
-    pair = await bearer.issue("user-42", {"role": "admin"})      # at sign-in; `pair.answer()` is the response's body
-    claims = bearer.open(request.headers.get("authorization"))   # any instance, no I/O; or, for `request.session`,
-                                                                 # Sessions(token=…, transport="bearer")
-    pair = await bearer.refresh(refresh_token)                   # every few minutes; raises BadToken
+    pair = await bearer.issue("user-42", {"role": "admin"})  # at sign-in; `pair.answer()` is the response's body
+    claims = await bearer.check(request.headers.get("authorization"))  # any instance; raises BadToken; or, for
+    # `request.session`, Sessions(token=…, transport="bearer")
+    pair = await bearer.refresh(refresh_token)  # every few minutes; raises BadToken
 
 The access token is the session, short-lived, and any service with the key reads it without a store. The refresh token
 is a secret of one client: it is exchanged for a new pair each time, and one that turns up twice ends the session (see
@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import codec
 from ._colour import by_hand, off_loop
 from .cookies import key_of
 from .errors import BadToken, ConfigError, StoreError
@@ -31,7 +30,7 @@ from .stores.guard import Guard
 from .timeouts import Timeouts
 from .tokens import Secrecy, Token
 from .tokens.families import Families
-from .tokens.pairs import Claims, Pair, Pairs, Presented, claims_of
+from .tokens.pairs import Claims, Pair, Pairs, Presented, claims_of, encoded
 from .tokens.refresh import STATE
 from .tokens.revocation import Revocations
 from .work import Work
@@ -45,7 +44,7 @@ T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9._~ -]{1,64}")
 
 # Anybody can send these: they are no news.
-_COMMON = frozenset({"no bearer token", "malformed", "expired"})
+_COMMON = frozenset({"no bearer token", "malformed", "expired", "ended"})
 
 
 class Bearer:
@@ -53,7 +52,7 @@ class Bearer:
 
     - `token`: the format of access tokens, as for `Sessions(token=…)`. Those that anybody can read tell what is
       `public` and nothing else. If it names a store for `revocation`, what ends here is noted there, and every
-      `Sessions(token=…, transport="bearer")` refuses its access tokens within `revoke_within`.
+      `check` and `Sessions(token=…, transport="bearer")` refuses its access tokens within `revoke_within`.
     - `private`: names (or `"prefix*"`) of values that no access token tells.
     - `name`: which Bearer of the application it is; tokens of another one are refused.
     - `access`: how long an access token lives, and so how long one is good after its session has ended.
@@ -109,6 +108,7 @@ class Bearer:
             clock=clock,
             events=self._events,
         )
+        self._revocations = revocations
 
     # For an application's clients
 
@@ -120,17 +120,29 @@ class Bearer:
         if not isinstance(owner, str) or not owner:
             raise TypeError("an owner is a text that is not empty")
         owner.encode()  # lone surrogates cannot be kept by every store
-        return await self._carry(self._families.begin(owner, _encoded(values or {})))
+        return await self._carry(self._families.begin(owner, encoded(values or {})))
+
+    async def check(self, authorization: str | bytes | None) -> Claims:
+        """What the access token in an `Authorization` header says, for requests. Raises `BadToken`.
+
+        With `Token(revocation=…)`, "ended" within `revoke_within` of the session's end, wherever that was: the notes
+        are asked once what this instance knows is older, and a `StoreError` comes through. Else no store is asked.
+        """
+        claims, is_due = self._open(authorization)
+        if is_due and self._revocations is not None:
+            asked = self._revocations.ask(claims.handle, claims.owner, claims.created_at)
+            if await self._carry(asked) is not None:
+                raise BadToken("ended")
+        return claims
 
     def open(self, authorization: str | bytes | None) -> Claims:
-        """What the access token in an `Authorization` header says. Asks no store. Raises `BadToken`."""
-        try:
-            return self._pairs.open(authorization, self._clock())
-        except BadToken as error:
-            self._tell(error)
-            raise
+        """As `check`, by what is at hand: asks no store. Raises `BadToken`.
 
-    async def refresh(self, token: str | bytes) -> Pair:
+        "ended" if this instance has ended the session, or has heard of it; else the token is good until it expires.
+        """
+        return self._open(authorization)[0]
+
+    async def refresh(self, token: str | bytes | None) -> Pair:
         """A new pair in exchange for a refresh token.
 
         Raises `BadToken`: "ended" if the session is over, "reused" if it is from now on, and "malformed", "unknown
@@ -140,7 +152,7 @@ class Bearer:
         family, generation = self._read(token)
         return await self._carry(self._families.advance(family, generation))
 
-    async def revoke(self, token: str | bytes) -> None:
+    async def revoke(self, token: str | bytes | None) -> None:
         """Sign out: end the session of a refresh token, of whichever generation (RFC 7009). Raises `BadToken`.
 
         Its access token lives on for `access` at most.
@@ -170,7 +182,7 @@ class Bearer:
 
         Raises `SessionGone`, and TypeError or `SessionTooLarge` as `issue` does.
         """
-        work = Work(_encoded(values), frozenset(unset).difference({STATE, *values}), {})
+        work = Work(encoded(values), frozenset(unset).difference({STATE, *values}), {})
         await self._carry(self._families.change(handle, work))
 
     async def of(self, owner: str) -> list[SessionInfo]:
@@ -207,7 +219,21 @@ class Bearer:
         for store in self._stores:
             await store.aclose()
 
-    def _read(self, token: str | bytes) -> Presented:
+    def _open(self, authorization: str | bytes | None) -> tuple[Claims, bool]:
+        """What an access token says, and whether it is time to ask if its session has ended."""
+        try:
+            claims = self._pairs.open(authorization, self._clock())
+            if self._revocations is None:
+                return claims, False
+            known = self._revocations.at_hand(claims.handle, claims.owner, claims.created_at)
+            if known.ending is not None:
+                raise BadToken("ended")
+        except BadToken as error:
+            self._tell(error)
+            raise
+        return claims, known.is_due
+
+    def _read(self, token: str | bytes | None) -> Presented:
         try:
             return self._pairs.read(token)
         except BadToken as error:
@@ -258,11 +284,3 @@ def _guarded(store: str | Store) -> Guard:
             f"{guard.name} forgets what it was told when it runs full or restarts: take another store"
         )
     return guard
-
-
-def _encoded(values: Mapping[str, Any]) -> dict[str, bytes]:
-    for name in values:
-        codec.check_key(name)
-    if STATE in values:
-        raise TypeError(f"{STATE!r} is a name of Holdfast's own")
-    return {name: codec.encode(value, name) for name, value in values.items()}

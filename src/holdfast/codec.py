@@ -61,8 +61,19 @@ def check_key(key: object) -> None:
 
 
 def decode(data: bytes) -> Value:
-    """The value that `encode` made the bytes of."""
-    return unpackb(data, ext_hook=_restore, strict_map_key=False, unicode_errors="surrogatepass")
+    """The value that `encode` made the bytes of. Raises ValueError for bytes that it made of no value."""
+    try:
+        # As `_unpack` does, without its call: this is on the way of every request.
+        return unpackb(data, ext_hook=_RESTORE[0], strict_map_key=False, unicode_errors="surrogatepass")
+    except ValueError:
+        raise
+    except Exception as error:  # each type has its own way to say that it was never written so
+        raise ValueError(f"these bytes are no value of a session: {error!r}") from error
+
+
+def is_value(value: Value) -> bool:
+    """Whether a session holds the value, all of it: `decode` also reads what `encode` would refuse."""
+    return _is_sound(value, _MAX_DEPTH)
 
 
 def is_immutable(value: Value) -> bool:
@@ -137,29 +148,46 @@ def _datetime_parts(value: datetime) -> list[Any]:
     return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, zone]
 
 
-def _restore(code: int, data: bytes) -> Value:
-    """The value of an extension type."""
-    if code == _TUPLE:
-        return tuple(decode(data))
-    if code == _SET:
-        return {decode(element) for element in unpackb(data)}
-    if code == _FROZENSET:
-        return frozenset(decode(element) for element in unpackb(data))
-    if code == _BIG_INT:
-        return int.from_bytes(data, "big", signed=True)
-    if code == _DATETIME:
-        return _restore_datetime(*unpackb(data))
-    if code == _DATE:
-        return date.fromisoformat(data.decode())
-    if code == _UUID:
-        from uuid import UUID
+def _unpack(data: bytes, depth: int) -> Value:
+    return unpackb(data, ext_hook=_RESTORE[depth], strict_map_key=False, unicode_errors="surrogatepass")
 
-        return UUID(bytes=data)
-    if code == _DECIMAL:
-        from decimal import Decimal
 
-        return Decimal(data.decode())
-    raise ValueError(f"extension type {code} was written by a newer Holdfast")
+def _restoration(depth: int) -> Callable[[int, bytes], Value]:
+    """The hook that makes values of extension types, at one level of nesting."""
+
+    def nested(data: bytes) -> Value:
+        # Each level takes 40 KB of the C stack: bytes that were made to nest deeper would end the process.
+        if depth == _MAX_DEPTH:
+            raise ValueError("nested too deeply")
+        return _unpack(data, depth + 1)
+
+    def restore(code: int, data: bytes) -> Value:
+        if code == _TUPLE:
+            return tuple(nested(data))
+        if code == _SET:
+            return {nested(element) for element in unpackb(data)}
+        if code == _FROZENSET:
+            return frozenset(nested(element) for element in unpackb(data))
+        if code == _BIG_INT:
+            return int.from_bytes(data, "big", signed=True)
+        if code == _DATETIME:
+            return _restore_datetime(*unpackb(data))
+        if code == _DATE:
+            return date.fromisoformat(data.decode())
+        if code == _UUID:
+            from uuid import UUID
+
+            return UUID(bytes=data)
+        if code == _DECIMAL:
+            from decimal import Decimal
+
+            return Decimal(data.decode())
+        raise ValueError(f"extension type {code} was written by a newer Holdfast")
+
+    return restore
+
+
+_RESTORE = [_restoration(depth) for depth in range(_MAX_DEPTH + 1)]
 
 
 def _restore_datetime(text: str, fold: int, zone: Any) -> datetime:

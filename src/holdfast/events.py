@@ -21,6 +21,7 @@ Kind = Literal[
     "token refused",
     "refresh token reused",
     "header nearly too large",
+    "value left out",
 ]
 
 # What an operator should look at; the rest is the daily life of sessions.
@@ -32,6 +33,7 @@ WARNINGS = frozenset(
         "old identity used",
         "refresh token reused",
         "header nearly too large",
+        "value left out",
     }
 )
 

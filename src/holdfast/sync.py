@@ -59,11 +59,15 @@ class SyncBearer:
         """See `Bearer.issue`."""
         return run(self._bearer.issue(owner, values))
 
-    def refresh(self, token: str | bytes) -> Pair:
+    def check(self, authorization: str | bytes | None) -> Claims:
+        """See `Bearer.check`."""
+        return run(self._bearer.check(authorization))
+
+    def refresh(self, token: str | bytes | None) -> Pair:
         """See `Bearer.refresh`."""
         return run(self._bearer.refresh(token))
 
-    def revoke(self, token: str | bytes) -> None:
+    def revoke(self, token: str | bytes | None) -> None:
         """See `Bearer.revoke`."""
         run(self._bearer.revoke(token))
 

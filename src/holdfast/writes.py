@@ -73,6 +73,8 @@ async def change(
     now: float,
     expires_at: float | None,
     on_conflict: Callable[[Record], object],
+    *,
+    is_based: bool = False,  # `on_conflict` decides, by raising, whether the work may be done: it has to see all
 ) -> Record:
     """Commit the work to the record, altering anew whatever another writer was faster with."""
     for attempt in deadline.rounds(_ROUNDS):
@@ -85,7 +87,7 @@ async def change(
             unset=work.unset,
             expires_at=expires_at,
             owner=None if expires_at is None else record.owner,
-            base=record.version if work.alterations else None,
+            base=record.version if is_based or work.alterations else None,
         )
         try:
             return await store.commit(key, wanted)

@@ -13,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 
-from holdfast.errors import SessionGone
+from holdfast import Bearer, SessionGone, Token
+from holdfast.stores.memory import MemoryStore
 from holdfast.stores.sqlite import SQLiteStore
+from holdfast.testing import FakeClock
 
 PAGE = Path(__file__).parents[2] / "docs" / "bearer.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
@@ -59,6 +61,7 @@ def test_from_login_to_logout(client: TestClient) -> None:
     assert client.post("/logout", json={"refresh_token": "garbage"}).status_code == 204
     response = client.post("/refresh", json={"refresh_token": renewed["refresh_token"]})
     assert (response.status_code, response.json()) == (400, {"error": "invalid_grant"})
+    assert client.get("/cart", headers=authorization(renewed)).status_code == 401, "the store knows at once"
 
 
 def test_without_a_token(client: TestClient) -> None:
@@ -68,6 +71,52 @@ def test_without_a_token(client: TestClient) -> None:
     response = client.get("/me", headers={"authorization": "Bearer garbage"})
     assert response.headers["www-authenticate"] == 'Bearer realm="api", error="invalid_token"'
     assert client.post("/login", json={"user": "zoe", "password": "?"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"1",
+        b"{}",
+        b'{"refresh_token": 123}',
+        b'{"refresh_token": null}',
+        b'{"refresh_token": []}',
+    ],
+)
+def test_bodies_that_no_client_of_ours_sends(client: TestClient, body: bytes) -> None:
+    """Are refused like any token that is none, not answered with a server's error."""
+    assert client.post("/refresh", content=body).status_code == 400
+    assert client.post("/logout", content=body).status_code == 204
+
+
+def test_with_a_store_for_revocation(
+    shown: dict[str, Any], client: TestClient, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same routes of two instances, with nothing but the Token changed: five seconds after logout, 401 on both."""
+    notes = MemoryStore()
+    here, there = (
+        Bearer(
+            "sqlite:///sessions.db",
+            Token("jws", public={"role"}, revocation=notes),
+            keys=shown["keys"],
+            clock=clock,
+        )
+        for _ in range(2)
+    )
+    monkeypatch.setitem(shown, "bearer", here)
+    tokens = client.post("/login", json=ZOE).json()
+    monkeypatch.setitem(shown, "bearer", there)
+    assert client.get("/me", headers=authorization(tokens)).status_code == 200
+    monkeypatch.setitem(shown, "bearer", here)
+    assert client.post("/logout", json={"refresh_token": tokens["refresh_token"]}).status_code == 204
+    assert client.get("/me", headers=authorization(tokens)).status_code == 401
+    clock.advance(5.1)
+    monkeypatch.setitem(shown, "bearer", there)
+    assert client.get("/me", headers=authorization(tokens)).status_code == 401
 
 
 def test_while_the_store_is_away(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +167,7 @@ def test_each_call_is_on_the_page() -> None:
     page = PAGE.read_text()
     for name in (
         "issue",
+        "check",
         "open",
         "refresh",
         "revoke",

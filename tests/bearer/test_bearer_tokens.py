@@ -209,6 +209,23 @@ class TestForgery:
             assert refusal(here, text) == "malformed"
         assert store.taken() == []
 
+    @pytest.mark.parametrize(
+        "token", [None, 123, 1.5, True, [], ["a"] * 103, {}, {"a": 1}, bytearray(103)], ids=repr
+    )
+    async def test_what_json_can_hold_instead_of_a_text(self, token: Any) -> None:
+        """A client's `{"refresh_token": 123}` is a refused token in each call, not a server's error."""
+        store = RecordingStore()
+        here = bearer(store=store)
+        for call in (here.refresh, here.revoke, here.check):
+            with pytest.raises(BadToken) as caught:
+                await call(token)
+            expected = "no bearer token" if token is None and call == here.check else "malformed"
+            assert caught.value.reason == expected
+        for sync_call in (here.sync.refresh, here.sync.revoke, here.sync.check, here.open):
+            with pytest.raises(BadToken):
+                sync_call(token)
+        assert store.taken() == []
+
     def test_another_spelling_of_the_same_bytes(self) -> None:
         """Base64 leaves bits over in the last character: each token has one spelling."""
         here = bearer()

@@ -6,14 +6,20 @@ Whoever shares a key (HS256; a JWE whose key was given away) can make them; and 
 from __future__ import annotations
 
 import math
+from datetime import datetime
+from functools import reduce
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from fuzz_targets import FORMATS, IDENTITY, NOW, RECORD, RING, VALUES
+from msgpack import ExtType, packb
 
-from holdfast import BadToken, Keyring, Token, codec
+from holdfast import BadToken, Bearer, Keyring, Token, codec
+from holdfast.stores.memory import MemoryStore
 from holdfast.tokens.claims import LEEWAY_SECONDS
 from holdfast.tokens.sealing import Sealing
+from holdfast.tokens.texts import SealedText
 
 NAMES = sorted(FORMATS)
 # A time in a PASETO is text, so that numbers stand for nothing there, and what is no number can stand nowhere.
@@ -135,7 +141,7 @@ def test_rfc_8725_3_8_and_3_9_issuer_and_audience_are_ours(name: str) -> None:
         ("tag", ["", "01", "01" * 9, 1, None, "zz" * 8]),
         ("ver", [0, -1, 1.5, "1", True, None, [], 2**63]),
         ("auth_time", ["1", None, True, [], 2**60]),
-        ("held", ["name", {"a": 1}, [1], [None], 1, [["a"]]]),
+        ("held", ["name", {"a": 1}, [1], [None], 1, [["a"]], None, 0, False, 0.0, "", {}]),
     ],
 )
 def test_each_claim_has_its_type(name: str, claim: str, values: list[Any]) -> None:
@@ -158,6 +164,63 @@ def test_each_claim_is_there(name: str, claim: str) -> None:
 def test_sealed_values_have_their_form(name: str, values: Any) -> None:
     """Base64 of a map of bytes, or the map: anything else is malformed."""
     assert refused(name, {"ses": values}) == "malformed"
+
+
+UNDECODABLE = {
+    "no MessagePack": b"\xc1",
+    "nothing": b"",
+    "two values": b"\x01\x02",
+    "cut off": b"\x92\x01",
+    "a type of nobody's": b"\xc7\x01\x63\x00",
+    "a number of letters": b"\xc7\x03\x08abc",
+    "a set of lists": b"\xc7\x04\x02\x91\xc4\x01\x90",
+    "a tuple of nothing": b"\xc7\x00\x01",
+    "a time of one part": b"\xc7\x02\x05\x91\xa0",
+    "a zone that is a folder": codec.encode(
+        datetime(2026, 1, 1, tzinfo=ZoneInfo("America/Anchorage")), "a"
+    ).replace(b"Anchorage", b"Argentina"),
+    "tuples, too deep": reduce(lambda data, _: packb(ExtType(1, b"\x91" + data)), range(101), b"\x01"),
+}
+
+
+@pytest.mark.parametrize("data", UNDECODABLE.values(), ids=UNDECODABLE)
+class TestValuesThatNoSessionHolds:
+    """In a good token: whoever else has the key can make them, and a handler that looks at one must not fail."""
+
+    @pytest.mark.parametrize("name", ["jwe json", "paseto local"])
+    def test_written_as_json(self, name: str, data: bytes) -> None:
+        """In the formats that others can make."""
+        assert refused(name, SealedText(binary=False).write({"a": data})) == "malformed"
+
+    def test_written_as_messagepack(self, data: bytes) -> None:
+        """Which is read too where tokens are JSON, with the same key."""
+        here, there = sealing("jwe json"), sealing("jwe")._format
+        assert here.open(there.seal(claims("jwe") | {"ses": {"a": b"\x01"}}, NOW), NOW).record.values
+        with pytest.raises(BadToken, match="malformed"):
+            here.open(there.seal(claims("jwe") | {"ses": {"a": data}}, NOW), NOW)
+
+    @pytest.mark.parametrize("name", ["jwe", "jwe json", "paseto local"])
+    def test_in_an_access_token(self, name: str, data: bytes) -> None:
+        """A Bearer hands values out decoded: it refuses what it cannot decode."""
+        bearer = Bearer(MemoryStore(), FORMATS[name], keys=RING, clock=lambda: NOW)
+        made = Sealing(FORMATS[name], RING, "bearer api")
+        found = made._format.open(made.seal(IDENTITY, RECORD, frozenset(), NOW), NOW)
+        assert bearer.open(b"Bearer " + made._format.seal(found, NOW)).owner == "user-42"
+        found |= SealedText(binary=name == "jwe").write({"a": data})
+        with pytest.raises(BadToken, match="malformed"):
+            bearer.open(b"Bearer " + made._format.seal(found, NOW))
+
+
+@pytest.mark.parametrize("name", ["jwe json", "paseto local"])
+def test_a_value_that_could_not_be_put_in_is_none(name: str) -> None:
+    """Lists too deep to be written again: a handler that only looks at them must not fail when it is done."""
+    assert refused(name, SealedText(binary=False).write({"a": b"\x91" * 101 + b"\x01"})) == "malformed"
+
+
+@pytest.mark.parametrize("name", ["jwe json", "paseto local"])
+def test_a_name_that_is_no_unicode_is_none(name: str) -> None:
+    """Half of a surrogate pair, which no session's key has: a store that is to hold the value would raise."""
+    assert refused(name, SealedText(binary=False).write({"\ud800": b"\x01"})) == "malformed"
 
 
 @pytest.mark.parametrize("name", ["jws HS256", "jws EdDSA", "paseto public"])
@@ -268,6 +331,14 @@ def test_a_huge_token_is_refused_by_its_length(name: str) -> None:
     for huge in (token + b"A" * 20_000, b"A" * 10_000_000, b"." * 1_000_000):
         with pytest.raises(BadToken, match="too large"):
             sealing(name).open(huge, NOW)
+
+
+@pytest.mark.parametrize("name", ["jwe json", "paseto local"])
+def test_values_by_somebody_else_are_read(name: str) -> None:
+    """Whoever else has the key: what is refused above is refused for what the values are."""
+    made = claims(name) | SealedText(binary=False).write({"a": b"\x91" * 100 + b"\x01", "é": b"\x01"})
+    said = sealing(name).open(sealing(name)._format.seal(made, NOW), NOW)
+    assert set(said.record.values) == {"a", "é"}
 
 
 def test_these_values_are_the_ones_in_the_token() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from .. import writes
 from ..cookies import key_of
-from ..errors import BadToken, Conflict, SessionGone, StoreThrottled
+from ..errors import BadToken, Conflict, SessionGone, SessionTooLarge, StoreThrottled
 from ..events import Events, Kind
 from ..record import Change, Record, apply, merge
 from ..stores.guard import Guard
@@ -77,7 +77,7 @@ class Families:
             state = State.of(record.values[STATE])
             verdict = judge(state, generation, now, self._grace)
             if verdict == "repeat":
-                return self._pairs.make(family, record, state.generation, now)
+                return self._renew(family, record, state.generation, now)[0]
             if verdict == "reuse":
                 await self.end(key, "refresh token reused", told(state, generation, now))
                 raise BadToken("reused")
@@ -94,7 +94,7 @@ class Families:
                 base=record.version,
             )
             # Made before the commit, which can only make this of the record: what cannot be sealed costs no token.
-            pair = self._pairs.make(family, apply(record, change), state.generation, now)
+            pair, left_out = self._renew(family, apply(record, change), state.generation, now)
             try:
                 await self._store.commit(key, change)
             except Conflict:
@@ -102,10 +102,23 @@ class Families:
             except SessionGone:
                 raise BadToken("ended") from None
             self._events.tell("session renewed", key, record.owner, f"generation {state.generation}")
+            if left_out:
+                names = ", ".join(f"{name[:40]!r}" for name in left_out[:3])
+                detail = f"{len(left_out)} cannot stand in the access token any more: {names}"
+                self._events.tell("value left out", key, record.owner, detail)
             return pair
         raise StoreThrottled(
             f"{_ROUNDS} other changes to this session were faster: the refresh token is still good"
         )
+
+    def _renew(self, family: bytes, record: Record, generation: int, now: float) -> tuple[Pair, list[str]]:
+        """See `Pairs.renew`. A session that has no token under today's settings is as one that has ended."""
+        try:
+            return self._pairs.renew(family, record, generation, now)
+        except SessionTooLarge:
+            detail = "not even an access token without values is as short as max_bytes= wants it"
+            self._events.tell("value left out", key_of(family), record.owner, detail)
+            raise BadToken("ended") from None
 
     async def load(self, handle: str) -> Record:
         """The record of a family. Raises `SessionGone` if it has ended, or is none."""
@@ -117,9 +130,14 @@ class Families:
     async def change(self, handle: str, work: Work) -> None:
         """Change a session's values. Raises `SessionGone`, and what cannot be sealed raises before it is stored."""
         record, now = await self.load(handle), self._clock()
-        values = merge(record.values, Change(b"", now, work.set, work.unset))
-        self._pairs.access(handle, record._replace(values=values), now)
-        await writes.change(self._store, handle, record, work, now, None, on_conflict=lambda current: None)
+
+        def check(before: Record) -> None:
+            after = before._replace(values=merge(before.values, Change(b"", now, work.set, work.unset)))
+            self._pairs.check(handle, before, work.set, after, now)
+
+        check(record)
+        # Two changes that fit each by itself may not fit together: whatever was stored meanwhile is looked at again.
+        await writes.change(self._store, handle, record, work, now, None, check, is_based=True)
 
     async def end(self, handle: str, kind: Kind, detail: str = "") -> bool:
         """End a family; whether there was one."""

@@ -7,7 +7,8 @@ the number of its generation, marked by a key that is used for nothing else.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from .. import codec
@@ -20,10 +21,14 @@ from .carriers import InAuthorization
 from .compact import pack, unpack
 from .refresh import STATE
 from .sealing import Sealing
+from .texts import is_json
 
 _BODY = struct.Struct(">B32sQ")  # form, family, generation
 _FORM = 1
 _CHARACTERS = -(-(KEY_ID_BYTES + _BODY.size + MAC_BYTES) * 4 // 3)
+
+# By how much the token of the same values may grow in a session's life: times and version have more digits some day.
+_ROOM_BYTES = 48
 
 
 class Pair(NamedTuple):
@@ -49,12 +54,16 @@ class Pair(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """A session as an access token or the store has it: whose it is, its handle, its values, and its end (epoch)."""
+    """A session as an access token or the store has it; the times are seconds since the epoch.
+
+    `expires_at` is the end of what was read, an access token or the session; `created_at` is when its user signed in.
+    """
 
     owner: str | None
     handle: str
     values: Mapping[str, Any]
     expires_at: float
+    created_at: float
 
     def __repr__(self) -> str:
         return f"<Claims of session {self.handle}>"
@@ -80,30 +89,57 @@ class Pairs:
         self._life = life
 
     def make(self, family: bytes, record: Record, generation: int, now: float) -> Pair:
-        """The tokens of a generation. Raises what `access` raises."""
-        access, life = self.access(key_of(family), record, now)
-        refresh = pack(self._marker.mark(_BODY.pack(_FORM, family, generation)))
-        return Pair(access.decode(), refresh.decode(), int(life))
+        """The tokens of a generation, which tell all that is to be told.
 
-    def access(self, handle: str, record: Record, now: float) -> tuple[bytes, float]:
-        """An access token and its life. Raises TypeError and `SessionTooLarge` for values that cannot stand in it."""
-        life = min(self._life, record.expires_at - now)
-        said = record._replace(values=self._told(record.values), expires_at=now + life)
-        # The family's secret stands in no access token: that names the session by its handle.
-        token = self._sealing.seal(bytes.fromhex(handle), said, frozenset(), now)
-        if (size := self._carrier.sent_size(token)) > self._most:
-            raise SessionTooLarge(_too_large(said.values, size, self._most))
-        return token, life
+        Raises TypeError and `SessionTooLarge` for values that cannot stand in an access token, now and ever after.
+        """
+        told = self._told(record.values)
+        access = self._access(key_of(family), record, told, now)
+        self._check_size(access, told)
+        return self._pair(family, access, generation, record, now)
+
+    def renew(self, family: bytes, record: Record, generation: int, now: float) -> tuple[Pair, list[str]]:
+        """The tokens of a later generation, and the names of the values that cannot stand in them any more.
+
+        They could when they were stored, by an application with other settings. The largest are left out first. Raises
+        `SessionTooLarge` where not even a token without values is short enough.
+        """
+        said = self._standing(record.values)
+        access = self._access(key_of(family), record, said, now)
+        if self._carrier.sent_size(access) > self._most:
+            said, access = self._shortened(key_of(family), record, said, now)
+        left_out = [name for name in self._told(record.values) if name not in said]
+        return self._pair(family, access, generation, record, now), left_out
+
+    def check(
+        self, handle: str, before: Record, changed: Mapping[str, bytes], after: Record, now: float
+    ) -> None:
+        """Raise TypeError or `SessionTooLarge` for a change that no access token could tell of.
+
+        What could not stand there before is no fault of the change: a role can be taken away all the same.
+        """
+        told = self._standing(after.values, changed)
+        access = self._access(handle, after, told, now)
+        try:
+            self._check_size(access, told)
+        except SessionTooLarge:
+            told = self._standing(before.values)
+            if self._size(self._access(handle, before, told, now)) <= self._most:
+                raise
 
     def open(self, authorization: str | bytes | None, now: float) -> Claims:
         """What the access token in an `Authorization` header says. Raises `BadToken`."""
-        sent = self._carrier.read([(b"authorization", _bytes(authorization or b""))])
+        header = b"" if authorization is None else _bytes(authorization)
+        sent = self._carrier.read([(b"authorization", header)])
         if sent is None:
             raise BadToken("no bearer token")
         said = self._sealing.open(sent.token, now)
-        return claims_of(said.identity.hex(), said.record)
+        try:
+            return claims_of(said.identity.hex(), said.record)
+        except ValueError:  # values by somebody who has the key, but not our code
+            raise BadToken("malformed") from None
 
-    def read(self, refresh: str | bytes) -> Presented:
+    def read(self, refresh: str | bytes | None) -> Presented:
         """What a refresh token says. Raises `BadToken`: "malformed", "unknown key", "bad mac"."""
         text = _bytes(refresh)
         if len(text) != _CHARACTERS:
@@ -114,6 +150,52 @@ class Pairs:
         _, family, generation = _BODY.unpack(body)
         return Presented(family, generation)
 
+    def _access(self, handle: str, record: Record, told: Mapping[str, bytes], now: float) -> bytes:
+        """An access token with these values. Raises TypeError for one that cannot stand in it."""
+        said = record._replace(values=told, expires_at=now + self._life_of(record, now))
+        # The family's secret stands in no access token: that names the session by its handle.
+        return self._sealing.seal(bytes.fromhex(handle), said, frozenset(), now)
+
+    def _shortened(
+        self, handle: str, record: Record, told: Mapping[str, bytes], now: float
+    ) -> tuple[dict[str, bytes], bytes]:
+        """What can be told at most if the largest values are not, and the access token. Raises `SessionTooLarge`."""
+        largest = sorted(told, key=lambda name: len(told[name]), reverse=True)
+
+        def without(count: int) -> tuple[dict[str, bytes], bytes]:
+            said = {name: told[name] for name in largest[count:]}
+            return said, self._access(handle, record, said, now)
+
+        def fits(count: int) -> bool:
+            return self._carrier.sent_size(without(count)[1]) <= self._most
+
+        count = bisect(range(len(largest)), False, key=fits)
+        if count == len(largest) and not fits(count):
+            raise SessionTooLarge(f"max_bytes={self._most} are too few for an access token without values")
+        return without(count)
+
+    def _life_of(self, record: Record, now: float) -> float:
+        return min(self._life, record.expires_at - now)
+
+    def _pair(self, family: bytes, access: bytes, generation: int, record: Record, now: float) -> Pair:
+        refresh = pack(self._marker.mark(_BODY.pack(_FORM, family, generation)))
+        return Pair(access.decode(), refresh.decode(), int(self._life_of(record, now)))
+
+    def _check_size(self, access: bytes, told: Mapping[str, bytes]) -> None:
+        if (size := self._size(access)) > self._most:
+            raise SessionTooLarge(_too_large(told, size, self._most))
+
+    def _size(self, access: bytes) -> int:
+        """How many bytes of a request a token of these values could come to take."""
+        return self._carrier.sent_size(access) + _ROOM_BYTES
+
+    def _standing(self, values: Mapping[str, bytes], changed: Collection[str] = ()) -> dict[str, bytes]:
+        """What an access token tells of the values, as far as it can; what is `changed` is not asked if it can."""
+        told = self._told(values)
+        if self._public is None:
+            return told
+        return {name: data for name, data in told.items() if name in changed or _is_json(data)}
+
     def _told(self, values: Mapping[str, bytes]) -> dict[str, bytes]:
         """The values that an access token tells."""
         return {
@@ -123,20 +205,41 @@ class Pairs:
         }
 
 
+def encoded(values: Mapping[str, Any]) -> dict[str, bytes]:
+    """An application's values as a record holds them. Raises TypeError."""
+    for name in values:
+        codec.check_key(name)
+    if STATE in values:
+        raise TypeError(f"{STATE!r} is a name of Holdfast's own")
+    return {name: codec.encode(value, name) for name, value in values.items()}
+
+
 def claims_of(handle: str, record: Record) -> Claims:
     """A record as its readers see it."""
     values = {name: codec.decode(data) for name, data in record.values.items() if name != STATE}
-    return Claims(record.owner, handle, values, record.expires_at)
+    return Claims(record.owner, handle, values, record.expires_at, record.created_at)
 
 
-def _bytes(text: str | bytes) -> bytes:
-    return text.encode("latin-1", "replace") if isinstance(text, str) else text
+def _bytes(text: object) -> bytes:
+    """What a client has sent as bytes. Raises `BadToken` for what its JSON can hold instead of a text."""
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise BadToken("malformed")
+    return text.encode("latin-1", "replace")
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        return is_json(codec.decode(data))
+    except ValueError:  # by a newer Holdfast
+        return False
 
 
 def _too_large(values: Mapping[str, bytes], size: int, most: int) -> str:
     largest = sorted(values, key=lambda name: -len(values[name]))[:3]
     parts = ", ".join(f"{name[:40]!r} ({len(name.encode()) + len(values[name])} bytes)" for name in largest)
     return (
-        f"the access token would take {size} bytes of a request, {most} are allowed (max_bytes=); the largest keys are "
-        f"{parts}. Name in private= what can stay in the store"
+        f"the access token could come to take {size} bytes of a request, {most} are allowed (max_bytes=); the largest "
+        f"keys are {parts}. Name in private= what can stay in the store"
     )

@@ -58,8 +58,8 @@ class Sealing:
             raise BadToken("too large")
         claims = self._format.open(token, now)
         identity, record = record_of(claims, self._text.read(claims))
-        held = claims.get("held", ())
-        if held and (type(held) is not list or not all(type(name) is str for name in held)):
+        held = claims.get("held", [])
+        if type(held) is not list or not all(type(name) is str for name in held):
             raise BadToken("malformed")
         return Carried(identity, record, frozenset(held), not self._format.is_newest(token))
 

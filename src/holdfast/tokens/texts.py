@@ -46,6 +46,10 @@ class SealedText:
         for name, data in values.items():
             if type(name) is not str or type(data) is not bytes:
                 raise BadToken("malformed")
+            # Other libraries can make what is written as JSON. MessagePack comes from `codec` only, and to decode its
+            # values twice would take half as long as all the rest.
+            if not self.binary and not _is_encoded(name, data):
+                raise BadToken("malformed")
         return values
 
 
@@ -84,6 +88,14 @@ class PublicText:
             return {name: codec.encode(claims[name], name) for name in claims if name in self._public}
         except (TypeError, ValueError):
             raise BadToken("malformed") from None
+
+
+def _is_encoded(name: str, data: bytes) -> bool:
+    """Whether a session holds what the bytes stand for, under such a name."""
+    try:
+        return _is_unicode(name) and codec.is_value(codec.decode(data))
+    except ValueError:
+        return False
 
 
 def is_json(value: Any) -> bool:

@@ -1,6 +1,13 @@
 """Fixtures for every test: those of the real servers stand in `servers`, with what they start."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# The same examples at every run, whatever the machine does meanwhile: how long one takes says nothing about the code.
+settings.register_profile(
+    "same", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("same")
 
 pytest_plugins = [
     "servers.cosmos",

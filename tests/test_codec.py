@@ -97,7 +97,7 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(VALUES)
 def test_every_supported_value_comes_back_exactly(value: Any) -> None:
     """Whatever is nested in whatever, type and value are the same after a round trip, as are its bytes."""

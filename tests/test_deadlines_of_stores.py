@@ -24,12 +24,14 @@ from holdfast import _colour as colour
 from holdfast.stores import Store, from_url
 from holdfast.stores.guard import Guard
 
-TIMEOUT_SECONDS = 0.5
-# Of a busy machine. Less than the time limit, so that a store is found out that waits twice.
-SLACK_SECONDS = 1.2
+TIMEOUT_SECONDS = 0.7
+# For the store's own work. Less than the time limit, so that a store is found out that waits twice.
+SLACK_SECONDS = 0.5
+# How often it is measured at most: a busy machine makes a call late now and then, a store makes it late each time.
+TRIES = 8
 # What the platform says is left, where the stores' own limit is far longer.
 LEFT_SECONDS = 0.7
-OWN_SECONDS = 5.0
+OWN_SECONDS = 60.0
 # For the first try, which is not judged: in it clients are still busy with themselves.
 FIRST_SECONDS = 0.4
 
@@ -63,7 +65,7 @@ def _at(url: str) -> Callable[[Silence, float], Store]:
 
 def _sqlite(silence: Silence, timeout: float) -> Store:
     """A file that another process, so to speak, keeps for itself: even readers wait."""
-    path = silence.directory / "sessions.db"
+    path = silence.directory / f"{os.urandom(8).hex()}.db"
     store = from_url(f"sqlite:///{path}?timeout={timeout}")
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -166,19 +168,25 @@ CASES = [pytest.param(row, name, id=f"{row}-{name}") for row in ROWS for name in
 @pytest.mark.parametrize(("row", "name"), CASES)
 def test_a_call_ends_within_its_time_limit(row: str, name: str, silence: Silence) -> None:
     """As `StoreUnavailable`; also connecting and what a client repeats by itself are within the limit."""
-    store = ROWS[row](silence, TIMEOUT_SECONDS)
-    check(COLOURS[name](store, None), TIMEOUT_SECONDS + SLACK_SECONDS)
+    check(lambda: COLOURS[name](ROWS[row](silence, TIMEOUT_SECONDS), None), TIMEOUT_SECONDS + SLACK_SECONDS)
 
 
 @pytest.mark.parametrize(("row", "name"), CASES)
 def test_a_call_ends_before_the_platform_ends_the_request(row: str, name: str, silence: Silence) -> None:
     """However long the store's own limit is."""
-    store = ROWS[row](silence, OWN_SECONDS)
-    check(COLOURS[name](store, LEFT_SECONDS), LEFT_SECONDS + SLACK_SECONDS)
+    check(lambda: COLOURS[name](ROWS[row](silence, OWN_SECONDS), LEFT_SECONDS), LEFT_SECONDS + SLACK_SECONDS)
 
 
-def check(outcomes: dict[str, tuple[object, float]], limit: float) -> None:
-    """Each call has said in time that the store is not available."""
-    for name, (found, seconds) in outcomes.items():
-        assert isinstance(found, StoreUnavailable), f"{name}: {found!r}"
-        assert seconds < limit, f"{name} took {seconds:.2f} seconds"
+def check(measured: Callable[[], dict[str, tuple[object, float]]], limit: float) -> None:
+    """Each call says that the store is not available; and in time, if the machine lets it."""
+    late: dict[str, list[float]] = {}
+    for _ in range(TRIES):
+        in_time = True
+        for name, (found, seconds) in measured().items():
+            assert isinstance(found, StoreUnavailable), f"{name}: {found!r}"
+            if seconds >= limit:
+                late.setdefault(name, []).append(seconds)
+                in_time = False
+        if in_time:
+            return
+    raise AssertionError(f"not once within {limit} seconds: {late}")

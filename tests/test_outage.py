@@ -15,7 +15,7 @@ from starlette.routing import Route
 from asgi_client import Browser
 from holdfast import ConfigError, Keyring, Sessions
 from holdfast.asgi import SessionMiddleware
-from servers.process import free_port
+from servers.process import BUSY_SECONDS, free_port
 from servers.redis import RedisServer
 
 KEYS = Keyring.generate()
@@ -70,7 +70,7 @@ async def test_promise_7_an_outage_is_not_a_logout(
 
 async def test_a_store_that_does_not_answer_costs_one_time_limit(redis_server: RedisServer) -> None:
     """It accepts and never answers: the request is refused in bounded time, and keeps its cookie."""
-    browser = Browser(shop(Sessions(f"{redis_server.url}?timeout=0.5", keys=KEYS)))
+    browser = Browser(shop(Sessions(f"{redis_server.url}?timeout=1", keys=KEYS)))
     await browser.get("/visit")
     redis_server.freeze()
     before = time.monotonic()
@@ -79,7 +79,7 @@ async def test_a_store_that_does_not_answer_costs_one_time_limit(redis_server: R
     redis_server.thaw()
     assert response.status == 503
     assert response.get("set-cookie") is None
-    assert took < 5, "the limit is 0.5 s; what is above is the machine's"
+    assert took < 1 + BUSY_SECONDS
     assert (await browser.get("/visit")).body == b"2"
 
 

@@ -136,8 +136,11 @@ def test_a_checkpoint_knows_stores_and_no_secrets(tmp_path: Path) -> None:
     assert path != Checkpoint("redis://u:secret@b/0", "sqlite:///x", tmp_path).path
 
 
-def test_a_store_that_asks_to_slow_down_is_waited_for(tmp_path: Path) -> None:
+def test_a_store_that_asks_to_slow_down_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing fails because a store is busy for a while."""
+    monkeypatch.setattr("holdfast.cli._migration._LONGEST_PAUSE_SECONDS", 0.05)
     from holdfast.cli._migration import Migration
     from holdfast.stores.memory import MemoryStore
 

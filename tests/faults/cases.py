@@ -28,6 +28,9 @@ class Plan(NamedTuple):
 SHORT = Plan(3.5, 1, 0.8)  # and two or three seconds more, until all journeys are over
 LONG = Plan(28.0, 4, 4.0)
 
+# After what silence a server is replaced by its replica: one that was killed, and one that is just slow.
+SILENT_SECONDS, NEVER_SECONDS = 0.8, 600.0
+
 Act = Callable[[], object]
 Started = AbstractContextManager[tuple[Strategy, Beside]]
 
@@ -73,10 +76,12 @@ def _redis_cluster(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]]
         def kill() -> None:
             killed.append(cluster.primaries()[0])
             killed[-1].kill()
+            cluster.replace_after(SILENT_SECONDS)
 
         def restart() -> None:
             killed[-1].start()
             cluster.settle()
+            cluster.replace_after(NEVER_SECONDS)
 
         yield _on("redis cluster", cluster.url), _failovers(plan, kill, cluster.settle, restart)
 
@@ -94,6 +99,7 @@ def _redis_sentinel(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]
         def kill() -> None:
             killed.append(servers.primary())
             killed[-1].kill()
+            servers.replace_after(SILENT_SECONDS)
 
         def failed_over() -> None:
             servers.settle(not_at=killed[-1])
@@ -101,6 +107,7 @@ def _redis_sentinel(place: Path, plan: Plan) -> Iterator[tuple[Strategy, Beside]
         def restart() -> None:
             servers.restart(killed[-1])
             servers.settle()
+            servers.replace_after(NEVER_SECONDS)
 
         yield _on("redis sentinel", servers.url), _failovers(plan, kill, failed_over, restart)
 

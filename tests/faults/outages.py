@@ -20,7 +20,7 @@ INSTANCES = 2
 USERS = 24
 # An answer may have been asked for before the server was back, and its browser may hear of it a moment later.
 SETTLING_SECONDS = 1.0
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 40.0
 ENOUGH = 10  # requests that show that something works, or does not
 
 Beside = Callable[[History], Coroutine[Any, Any, None]]

@@ -54,7 +54,7 @@ def settle(ring: Keyring) -> None:
     """Look, and return when what was asked for in a thread has come."""
     ring.look()
     if ring._watch is not None and ring._watch._thread is not None:
-        ring._watch._thread.join(10)
+        ring._watch._thread.join(60)
 
 
 def begin(sessions: Sessions) -> bytes:

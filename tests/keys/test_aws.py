@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -28,7 +29,12 @@ def endpoint() -> Iterator[str]:
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    url = f"http://{host}:{port}"
+    # Its first answer of each kind takes long: whoever waits for it here has a minute.
+    client("secretsmanager", url).list_secrets()
+    client("ssm", url).describe_parameters()
+    client("kms", url).list_keys()
+    yield url
     server.stop()
 
 
@@ -39,6 +45,12 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+
+
+@pytest.fixture
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the tries of a place that does not answer."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
 
 
 def client(service: str, endpoint: str) -> Any:
@@ -128,6 +140,7 @@ def test_the_command_rotates_them(url: str, capsys: pytest.CaptureFixture[str]) 
     assert len(Keyring.from_url(url).key_ids) == 1
 
 
+@pytest.mark.usefixtures("_no_pauses")
 def test_a_place_that_is_missing_is_told(
     endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +184,7 @@ def test_what_kms_cannot_open_is_refused(endpoint: str, tmp_path: Path) -> None:
         from_url(f"aws-kms://{path}?{options}").read()
 
 
+@pytest.mark.usefixtures("_no_pauses")
 def test_a_failure_of_kms_is_tried_again(endpoint: str, tmp_path: Path) -> None:
     """The file has not changed, but it has not been opened yet either."""
     source = from_url(f"aws-kms://{tmp_path}/sealed?region=eu-west-1&endpoint=http://127.0.0.1:1")

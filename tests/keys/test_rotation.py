@@ -78,7 +78,7 @@ def whole_timeline(
     for tick in range(3 * _PER_HOUR):
         if tick in (16, 205):  # the second time retires what the first one has replaced
             main(["keys", "rotate", str(path), "--wait", wait, "--lifetime", "1h"])
-        lost += fleet.turn(living, slice(tick % 12, None, 12))
+        lost += fleet.turn(living, slice(tick % 24, None, 24))
         fleet.clock.advance(_TICK_SECONDS)
         del living[: -2 * (_PER_HOUR - 1)]  # what is left is less than an hour old
     return lost

@@ -91,8 +91,8 @@ async def test_a_slow_write_brings_an_ended_session_back(tmp_path: Path, cache: 
     async with browser(app) as one:
         await one.post("/login?user=ada")
         async with browser(app, httpx.Cookies(one.cookies)) as slow:
-            late = asyncio.create_task(slow.post("/put?key=cart&value=tea&think=150"))
-            await asyncio.sleep(0.05)
+            late = asyncio.create_task(slow.post("/put?key=cart&value=tea&think=1500"))
+            await asyncio.sleep(0.3)
             await one.post("/logout")
             await late
             assert (await slow.get("/read")).json()["user"] == "ada"
@@ -103,5 +103,5 @@ async def test_parallel_changes_overwrite_each_other(tmp_path: Path, cache: str 
     (app,) = instances(tmp_path, cache, 1)
     async with browser(app) as one:
         await one.post("/visit")
-        await asyncio.gather(*[one.post(f"/put?key={key}&value=1&think=60") for key in ("a", "b")])
+        await asyncio.gather(*[one.post(f"/put?key={key}&value=1&think=500") for key in ("a", "b")])
         assert len((await one.get("/read")).json()["values"]) == 2

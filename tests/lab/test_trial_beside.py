@@ -32,7 +32,7 @@ async def test_without_churn_nobody_comes_or_goes(tmp_path: Path) -> None:
         beside=beside,
     )
     (told,) = (event for event in outcome.events if event["kind"] == "server")
-    assert 0.0 < told["t"] < 10.0
+    assert told["t"] > 0.0
     last = max(event["t1"] for event in outcome.events if event["kind"] == "request")
     fates = [event["what"] for event in outcome.events if event["kind"] == "instance" and event["t"] < last]
     assert sorted(fates) == ["ready", "ready", "start", "start"]
@@ -58,7 +58,7 @@ async def test_what_fails_beside_it_fails_the_trial() -> None:
             churn=False,
             beside=beside,
         )
-    assert time.monotonic() - started < 30.0
+    assert time.monotonic() - started < 50.0
 
 
 def test_the_row_counts_the_losses_that_were_noticed() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from azure.cosmos import CosmosClient, PartitionKey
 
-from .process import Server, free_port
+from .process import PATIENCE_SECONDS, Server, free_port
 
 _MODULE = Path(sys.prefix) / "node_modules" / "@vercel" / "cosmosdb-server"
 KEY = "c2VjcmV0LWtleS1mb3ItdGVzdHM="
@@ -74,7 +74,7 @@ def cosmos_shared() -> Iterator[CosmosServer]:
 @pytest.fixture
 def cosmos_url(cosmos_shared: CosmosServer) -> str:
     """The URL of a store that all tests share."""
-    return cosmos_shared.url
+    return f"{cosmos_shared.url}&timeout={PATIENCE_SECONDS}"
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from .process import Server, free_port
+from .process import PATIENCE_SECONDS, Server, free_port
 
 TABLE = "sessions"
 
@@ -106,14 +106,14 @@ def with_table(endpoint: str, table: str = TABLE) -> None:
 def moto_url() -> Iterator[str]:
     """The URL of a table in a moto that all tests share, which is not stopped meanwhile."""
     with MotoServer() as server:
-        yield server.url
+        yield f"{server.url}&timeout={PATIENCE_SECONDS}"
 
 
 @pytest.fixture(scope="session")
 def dynalite_url() -> Iterator[str]:
     """The URL of a table in a dynalite that all tests share, which is not stopped meanwhile."""
     with DynaliteServer() as server:
-        yield server.url
+        yield f"{server.url}&timeout={PATIENCE_SECONDS}"
 
 
 @pytest.fixture

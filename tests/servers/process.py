@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-PATIENCE_SECONDS = 10.0
+# How long anything may take that is to happen at all, however slow and busy the machine is.
+PATIENCE_SECONDS = 60.0
+
+# What such a machine may add to a time limit. Whatever does not keep to its limit takes far longer, or hangs.
+BUSY_SECONDS = 10.0
+
+# Servers listen below the ports that the system hands out to whoever connects: none of those may take a server's
+# port between the moment it is chosen and the moment the server has it, or while a server is being restarted.
+_PORTS = range(20_000, 32_000)
 
 
 class Server:
@@ -58,7 +70,7 @@ class Server:
 
     def ask(self, request: bytes) -> bytes:
         """What it answers to a request, the beginning at least. Raises OSError if it does not."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS / 4) as connection:
             connection.sendall(request)
             return connection.recv(65536)
 
@@ -102,8 +114,23 @@ class Server:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that nobody listens on, and that is given to nobody else in this run of the tests."""
+    return next(_free_ports())
+
+
+@functools.cache
+def _free_ports() -> Iterator[int]:
+    """The free ones of this worker's share of the ports, one after the other, from a place by chance."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    share = _PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    begin = random.SystemRandom().randrange(len(share))
+    return filter(_is_free, itertools.cycle([*share[begin:], *share[:begin]]))
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

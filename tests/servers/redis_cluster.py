@@ -10,7 +10,7 @@ import pytest
 import redis
 import redis.crc
 
-from .process import free_port
+from .process import PATIENCE_SECONDS, free_port
 from .redis import RedisServer
 from .redis_nodes import RedisNodes, answer_of, asked, client_of, directory_in, settled
 
@@ -20,7 +20,7 @@ _SLOTS = 16384
 class RedisCluster(RedisNodes):
     """A cluster of `shards` primaries with a replica each, with their files in `directory`.
 
-    A primary that is silent for `timeout` seconds is replaced by its replica, which takes as long again.
+    A primary that is silent is replaced by its replica only where a test has asked for that with `replace_after`.
     `tls`: certificate and key with which they also serve `tls_url`, and speak with each other.
     """
 
@@ -29,7 +29,6 @@ class RedisCluster(RedisNodes):
         directory: Path,
         *,
         shards: int = 3,
-        timeout: float = 0.8,
         tls: tuple[Path, Path] | None = None,
         options: tuple[str, ...] = (),
     ) -> None:
@@ -39,7 +38,10 @@ class RedisCluster(RedisNodes):
         self.nodes = []
         for number in range(2 * shards):
             joining = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
-            joining += ("--cluster-node-timeout", str(int(timeout * 1000)))
+            joining += (
+                "--cluster-node-timeout",
+                "500",
+            )  # until all have met, who wait for each other as long
             joining += ("--cluster-replica-validity-factor", "0", "--cluster-allow-replica-migration", "no")
             joining += ("--repl-ping-replica-period", "1")  # one that has got nothing yet is not shown
             place = directory_in(directory, number)
@@ -64,6 +66,11 @@ class RedisCluster(RedisNodes):
     def primaries(self) -> list[RedisServer]:
         """Those that take changes now."""
         return [node for node in self._running() if "role:master" in asked(node, "INFO", "replication")]
+
+    def replace_after(self, seconds: float) -> None:
+        """Let those that run take one for dead that has been silent for so long; to replace it takes as long again."""
+        for node in self._running():
+            assert asked(node, "CONFIG", "SET", "cluster-node-timeout", int(seconds * 1000)) == "OK"
 
     def move(self, key: str | bytes, *, keys: bool = True) -> tuple[RedisServer, RedisServer]:
         """Begin to move this key's slot to another primary, and with `keys` what is in it; from where, and to where.
@@ -93,7 +100,8 @@ class RedisCluster(RedisNodes):
         settled(lambda: self._is_settled(primaries or self._shards), "the cluster does not settle")
 
     def _join(self) -> None:
-        self.settle()
+        self.settle()  # before that: a primary that has just started waits as long before it answers
+        self.replace_after(2 * PATIENCE_SECONDS)
 
     def _write_topology(self, directory: Path) -> None:
         """What each server would know after they had met: to let them find out takes ten seconds."""

@@ -30,6 +30,10 @@ class RedisNodes:
             list(threads.map(RedisServer.start, self.nodes))
         self._join()
 
+    def replace_after(self, seconds: float) -> None:
+        """Let those that run take one for dead that has been silent for so long, and put its replica in its place."""
+        raise RuntimeError("says how the servers are told")
+
     def kill(self) -> None:
         """End all at once."""
         for node in self.nodes:
@@ -58,7 +62,7 @@ class RedisNodes:
 
 def client_of(node: RedisServer) -> redis.Redis:
     """A client of this server alone, which answers in text."""
-    return redis.Redis(port=node.port, decode_responses=True, socket_timeout=1, protocol=2)
+    return redis.Redis(port=node.port, decode_responses=True, socket_timeout=PATIENCE_SECONDS / 4, protocol=2)
 
 
 def answer_of(node: RedisServer, *command: str | int) -> Any:
@@ -77,7 +81,18 @@ def asked(node: RedisServer, *command: str | int) -> str:
         return ""
 
 
-def settled(happened: Callable[[], bool], what: str, seconds: float = 2 * PATIENCE_SECONDS) -> None:
+def replicated(primary: RedisServer, replica: RedisServer) -> None:
+    """Return when the replica has all that the primary has by now: Redis acknowledges before that."""
+    place = _offset(primary, "master_repl_offset")
+    settled(lambda: _offset(replica, "slave_repl_offset") >= place, "the replica does not follow its primary")
+
+
+def _offset(node: RedisServer, name: str) -> int:
+    lines = asked(node, "INFO", "replication").splitlines()
+    return int(next((line.partition(":")[2] for line in lines if line.startswith(f"{name}:")), -1))
+
+
+def settled(happened: Callable[[], bool], what: str, seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for what the servers bring about among themselves."""
     deadline = time.monotonic() + seconds
     while not happened():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from .process import PATIENCE_SECONDS
 from .redis import RedisReplica, RedisServer
 from .redis_nodes import RedisNodes, asked, directory_in, settled
 
@@ -14,16 +15,14 @@ from .redis_nodes import RedisNodes, asked, directory_in, settled
 class Watcher(RedisServer):
     """A sentinel that watches `primary` under the name of a service, with more `lines` of configuration."""
 
-    def __init__(
-        self, directory: Path, primary: RedisServer, service: str, timeout: float, lines: str = ""
-    ) -> None:
+    def __init__(self, directory: Path, primary: RedisServer, service: str, lines: str = "") -> None:
         super().__init__(directory)
         self._file = directory / "sentinel.conf"
         self._file.write_text(
             f"port {self.port}\nbind 127.0.0.1\ndir {directory}\nlogfile {self._log}\n"
             f"{lines}sentinel monitor {service} 127.0.0.1 {getattr(primary, 'tls_port', primary.port)} 2\n"
-            f"sentinel down-after-milliseconds {service} {int(timeout * 1000)}\n"
-            f"sentinel failover-timeout {service} {int(timeout * 6000)}\n"
+            f"sentinel down-after-milliseconds {service} {int(2000 * PATIENCE_SECONDS)}\n"
+            f"sentinel failover-timeout {service} 5000\n"
         )
 
     def _command(self) -> list[str]:
@@ -33,22 +32,20 @@ class Watcher(RedisServer):
 class RedisSentinel(RedisNodes):
     """A primary, `replicas` replicas, and three sentinels, with their files in `directory`.
 
-    A primary that is silent for `timeout` seconds is replaced by a replica soon after. `nodes` are the two Redis.
+    A primary that is silent is replaced by a replica only where a test has asked for that with `replace_after`.
+    `nodes` are the two Redis.
     """
 
     service = "sessions"
 
-    def __init__(
-        self, directory: Path, *, replicas: int = 1, timeout: float = 0.8, options: tuple[str, ...] = ()
-    ) -> None:
+    def __init__(self, directory: Path, *, replicas: int = 1, options: tuple[str, ...] = ()) -> None:
         first = RedisServer(directory_in(directory, "primary"), options=options)
         self.nodes = [first]
         for number in range(replicas):
             self.nodes.append(RedisReplica(directory_in(directory, f"replica-{number}"), first))
             self.nodes[-1]._options += options
         self.sentinels = [
-            Watcher(directory_in(directory, f"sentinel-{number}"), first, self.service, timeout)
-            for number in range(3)
+            Watcher(directory_in(directory, f"sentinel-{number}"), first, self.service) for number in range(3)
         ]
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         self.url = f"redis+sentinel://{hosts}/{self.service}/0"
@@ -58,6 +55,12 @@ class RedisSentinel(RedisNodes):
         for server in (*self.nodes, *self.sentinels):
             server.start()
         self.settle()
+
+    def replace_after(self, seconds: float) -> None:
+        """Let the sentinels take a Redis for dead that has been silent for so long, and replace it soon after."""
+        for sentinel in self.sentinels:
+            name, value = "down-after-milliseconds", int(seconds * 1000)
+            assert asked(sentinel, "SENTINEL", "SET", self.service, name, value) == "OK"
 
     def kill(self) -> None:
         """End all at once."""

@@ -13,7 +13,7 @@ import pytest
 from .explore import explore, run, tell
 from .plan import draw
 
-QUICK = 2_500
+QUICK = 1_000
 LONG = 120_000
 CHUNK = 500
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import sys
 import time
@@ -13,12 +12,13 @@ from typing import Any
 
 import pytest
 from azure.cosmos.aio import CosmosClient as AsyncCosmosClient
-from records import add_one, new_change, new_key, new_record
+from records import new_change, new_key, new_record
 
 import holdfast
 from holdfast._colour import run
 from holdfast.stores.cosmos import CosmosStore
 from servers.cosmos import CONTAINER, DATABASE, KEY, CosmosServer
+from servers.process import BUSY_SECONDS
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 FAILURES = (*CosmosStore.unavailable, OSError, TimeoutError)
@@ -50,14 +50,14 @@ def calls(store: CosmosStore) -> list[Callable[[], Coroutine[Any, Any, Any]]]:
 
 def test_an_outage_is_an_error_and_then_over(cosmos_server: CosmosServer, drive: Driver) -> None:
     """While Cosmos DB is down each call raises at once what means StoreUnavailable; afterwards all works again."""
-    store, key = CosmosStore.from_url(cosmos_server.url), new_key()
+    store, key = CosmosStore.from_url(f"{cosmos_server.url}&timeout=60"), new_key()
     drive(store.create(key, new_record()))
     cosmos_server.stop()
     for call in calls(store):
         began = time.monotonic()
         with pytest.raises(FAILURES):
             drive(call())
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < BUSY_SECONDS
     cosmos_server.start()
     drive(store.create(key, new_record()))
     assert drive(store.commit(key, new_change())).version == 2
@@ -68,7 +68,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(
     cosmos_server: CosmosServer, drive: Driver, connected: bool
 ) -> None:
     """A frozen Cosmos DB costs at most the timeout, what the SDK does on its own account included."""
-    store = CosmosStore.from_url(f"{cosmos_server.url}&timeout=0.8")
+    store = CosmosStore.from_url(f"{cosmos_server.url}&timeout=1")
     if connected:
         drive(store.create("x", new_record()))
     cosmos_server.freeze()
@@ -76,7 +76,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(
         began = time.monotonic()
         with pytest.raises(FAILURES):
             drive(call())
-        assert 0.3 < time.monotonic() - began < 1.5
+        assert 0.4 < time.monotonic() - began < 1 + BUSY_SECONDS
     cosmos_server.thaw()
     drive(store.end("x", new_record(ended=True)))
     assert drive(store.load("x")).ended
@@ -84,7 +84,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(
 
 def test_the_platform_can_leave_less_time(cosmos_server: CosmosServer, drive: Driver) -> None:
     """`time_left` shortens the time for a call, the first one too."""
-    store = CosmosStore.from_url(cosmos_server.url)
+    store = CosmosStore.from_url(f"{cosmos_server.url}&timeout=60")
     cosmos_server.freeze()
 
     async def invocation() -> None:
@@ -95,12 +95,12 @@ def test_the_platform_can_leave_less_time(cosmos_server: CosmosServer, drive: Dr
         began = time.monotonic()
         with pytest.raises(FAILURES):
             drive(invocation())
-        assert time.monotonic() - began < 1.2  # by itself a call has two seconds
+        assert time.monotonic() - began < 0.8 + BUSY_SECONDS
 
 
 def test_a_region_that_fails_is_not_asked_for_ever(cosmos_account: CosmosServer, drive: Driver) -> None:
     """What the SDK waits before it asks again is no longer than there is time."""
-    store = CosmosStore.from_url(f"{cosmos_account.url}&timeout=0.7&endpoint_discovery=true")
+    store = CosmosStore.from_url(f"{cosmos_account.url}&timeout=1&endpoint_discovery=true")
     drive(store.load("x"))
     for status, substatus in ((503, 0), (408, 0), (403, 3)):
         cosmos_account.set(refuse={"status": status, "substatus": substatus, "times": 1000})
@@ -108,27 +108,27 @@ def test_a_region_that_fails_is_not_asked_for_ever(cosmos_account: CosmosServer,
             began = time.monotonic()
             with pytest.raises((holdfast.StoreError, *FAILURES)):
                 drive(call())
-            assert time.monotonic() - began < 1.3
+            assert time.monotonic() - began < 1 + BUSY_SECONDS
 
 
 def test_a_ready_blocking_client_is_kept_in_time_too(cosmos_server: CosmosServer) -> None:
     """The SDK's time limit of a client that was handed in is a minute: the store's own holds."""
     with cosmos_server.client() as client:
         container = client.get_database_client(DATABASE).get_container_client(CONTAINER)
-        store = CosmosStore(container, timeout=0.8)
+        store = CosmosStore(container, timeout=1)
         cosmos_server.freeze()
         for _ in range(2):
             began = time.monotonic()
             with pytest.raises(FAILURES):
                 run(store.load("x"))
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 1 + BUSY_SECONDS
         cosmos_server.thaw()
         run(store.create("x", new_record()))
         cosmos_server.set(refuse={"status": 429, "times": 1000})  # to be tried again after 30 seconds
         began = time.monotonic()
         with pytest.raises(holdfast.StoreThrottled):
             run(store.load("x"))
-        assert time.monotonic() - began < 1.8
+        assert time.monotonic() - began < 1 + BUSY_SECONDS
 
 
 def test_a_ready_async_client_is_kept_in_time_too(cosmos_server: CosmosServer) -> None:
@@ -137,20 +137,20 @@ def test_a_ready_async_client_is_kept_in_time_too(cosmos_server: CosmosServer) -
     async def scenario() -> None:
         client = AsyncCosmosClient(cosmos_server.endpoint, KEY, enable_endpoint_discovery=False)
         container = client.get_database_client(DATABASE).get_container_client(CONTAINER)
-        store = CosmosStore(container, timeout=0.8)
+        store = CosmosStore(container, timeout=1)
         cosmos_server.freeze()
         for _ in range(2):
             began = time.monotonic()
             with pytest.raises(FAILURES):
                 await store.load("x")
-            assert time.monotonic() - began < 1.5
+            assert time.monotonic() - began < 1 + BUSY_SECONDS
         cosmos_server.thaw()
         await store.create("x", new_record())
         cosmos_server.set(refuse={"status": 429, "times": 1000})
         began = time.monotonic()
         with pytest.raises(holdfast.StoreThrottled):
             await store.load("x")
-        assert time.monotonic() - began < 1.8
+        assert time.monotonic() - began < 1 + BUSY_SECONDS
         await client.close()
 
     asyncio.run(scenario())
@@ -158,7 +158,7 @@ def test_a_ready_async_client_is_kept_in_time_too(cosmos_server: CosmosServer) -
 
 def test_a_change_whose_answer_was_lost_is_not_sent_again(cosmos_server: CosmosServer, drive: Driver) -> None:
     """It may have been made, and others may have changed the record since."""
-    store, key = CosmosStore.from_url(f"{cosmos_server.url}&timeout=0.5"), new_key()
+    store, key = CosmosStore.from_url(f"{cosmos_server.url}&timeout=1"), new_key()
     drive(store.create(key, new_record()))
     cosmos_server.requests()
     cosmos_server.freeze()
@@ -237,28 +237,6 @@ def test_a_ready_client_is_its_owners_to_close(cosmos_account: CosmosServer) -> 
         assert run(store.load("x")) is None
 
 
-def test_threads_share_a_store(cosmos_url: str) -> None:
-    """Sync callers in many threads, and async ones on loops of their own in others, lose no update."""
-    store, key, record = CosmosStore.from_url(cosmos_url), new_key(), new_record()
-    run(store.create(key, record))
-
-    def sync_work(number: int) -> None:
-        for _ in range(5):
-            add_one(store, key, record)
-
-    def async_work(number: int) -> None:
-        for turn in range(5):
-            asyncio.run(store.commit(key, new_change(set={f"{number}/{turn}": b"x"})))
-
-    with ThreadPoolExecutor(6) as threads:
-        jobs = [threads.submit(work, number) for number in range(3) for work in (sync_work, async_work)]
-        for job in jobs:
-            job.result()
-    final = run(store.load(key))
-    assert final is not None
-    assert (final.version, final.values["n"]) == (1 + 2 * 3 * 5, b"15")
-
-
 def test_large_changes_side_by_side_are_all_kept(cosmos_url: str, drive: Driver) -> None:
     """Changes of more than ten keys, each a read and a replacement, do not push each other out."""
     store, key = CosmosStore.from_url(cosmos_url), new_key()
@@ -275,26 +253,3 @@ def test_large_changes_side_by_side_are_all_kept(cosmos_url: str, drive: Driver)
         drive(side_by_side())
     final = drive(store.load(key))
     assert (final.version, len(final.values)) == (6, 60)
-
-
-def test_a_store_survives_a_fork(cosmos_url: str) -> None:
-    """Parent and child that share a store made before the fork do not read each other's answers."""
-    program = (
-        "import os, sys\n"
-        "sys.path[:0] = sys.argv[2].split(os.pathsep)\n"
-        "from records import add_one, new_key, new_record\n"
-        "from holdfast._colour import run\n"
-        "from holdfast.stores.cosmos import CosmosStore\n"
-        "store, key, record = CosmosStore.from_url(sys.argv[1]), new_key(), new_record()\n"
-        "run(store.create(key, record))\n"
-        "child = os.fork()\n"
-        "for _ in range(20):\n"
-        "    add_one(store, key, record)\n"
-        "if child == 0:\n"
-        "    os._exit(0)\n"
-        "assert os.waitpid(child, 0)[1] == 0\n"
-        "assert run(store.load(key)).values == {'n': b'40'}\n"
-    )
-    command = [sys.executable, "-c", program, cosmos_url, os.pathsep.join(sys.path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr

@@ -26,9 +26,9 @@ from holdfast.errors import ConfigError, StoreThrottled
 from holdfast.stores import Store, from_url
 from holdfast.stores.dynamodb import DynamoDBStore
 from servers.dynamodb import TABLE, DynaliteServer, client_of
+from servers.process import BUSY_SECONDS, free_port
 
 LIMIT = 0.4
-SLACK = 1.2
 
 
 @pytest.fixture
@@ -59,18 +59,18 @@ def test_a_call_ends_in_time(silent_url: str, colour: str) -> None:
         began = time.monotonic()
         with pytest.raises((TimeoutError, *DynamoDBStore.unavailable)):
             _in(colour, call)
-        assert time.monotonic() - began < LIMIT + SLACK
+        assert time.monotonic() - began < LIMIT + BUSY_SECONDS
     run(store.aclose())  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])
 def test_a_call_ends_sooner_where_the_platform_says_so(silent_url: str, colour: str) -> None:
     """The time that the platform leaves counts, if it is less than the time limit."""
-    store = from_url(silent_url.replace(f"timeout={LIMIT}", "timeout=5"))
+    store = from_url(silent_url.replace(f"timeout={LIMIT}", "timeout=60"))
     began = time.monotonic()
     with holdfast.time_left(0.8), pytest.raises((TimeoutError, *DynamoDBStore.unavailable)):
         _in(colour, lambda: store.load("k" * 16))
-    assert time.monotonic() - began < 1.8
+    assert time.monotonic() - began < 0.8 + BUSY_SECONDS
     with holdfast.time_left(0.1), pytest.raises(TimeoutError):
         _in(colour, lambda: store.load("k" * 16))
     run(store.aclose())  # type: ignore[attr-defined]
@@ -85,13 +85,13 @@ def test_throttling_is_waited_for_within_the_limit(colour: str) -> None:
         began = time.monotonic()
         with pytest.raises((StoreThrottled, TimeoutError)):
             _in(colour, lambda: store.load("k" * 16))
-        assert time.monotonic() - began < 0.3 + SLACK
+        assert time.monotonic() - began < 0.3 + BUSY_SECONDS
         run(store.aclose())  # type: ignore[attr-defined]
 
 
 def test_a_frozen_server_is_given_up_and_found_again(dynalite_server: DynaliteServer) -> None:
     """After a server has stood still, the next call reaches it, in both colours."""
-    store = from_url(f"{dynalite_server.url}&timeout={LIMIT}")
+    store = from_url(f"{dynalite_server.url}&timeout=1.5")
     key, record = new_key(), new_record()
     for colour in ("sync", "async"):
         dynalite_server.freeze()
@@ -105,10 +105,7 @@ def test_a_frozen_server_is_given_up_and_found_again(dynalite_server: DynaliteSe
 
 def test_a_server_that_is_not_there_is_told_at_once() -> None:
     """A refused connection is an error that means unavailable."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"dynamodb://{TABLE}?region=eu-west-1&endpoint=http://127.0.0.1:{probe.getsockname()[1]}"
-    store = from_url(url)
+    store = from_url(f"dynamodb://{TABLE}?region=eu-west-1&endpoint=http://127.0.0.1:{free_port()}")
     for colour in ("sync", "async"):
         with pytest.raises(DynamoDBStore.unavailable):
             _in(colour, lambda: store.load("k" * 16))
@@ -135,6 +132,8 @@ def test_loops_come_and_go(dynalite_url: str, way: str, caplog: pytest.LogCaptur
             else:
                 asyncio.run(visit(store))
 
+    gc.collect()  # what other tests have left behind is not to be heard of here
+    caplog.clear()
     with warnings.catch_warnings(record=True) as noise:
         warnings.simplefilter("always")
         visits()

@@ -16,6 +16,7 @@ from holdfast.stores import _dynamodb_items as items
 from holdfast.stores import from_url
 from holdfast.stores.dynamodb import DynamoDBStore
 from holdfast.stores.guard import Guard
+from servers.process import PATIENCE_SECONDS
 
 NOTHING: Answer = (200, {})
 
@@ -32,7 +33,7 @@ def in_both_colours(script: Script, answers: list[Answer | None], call: str = "l
     outcomes: list[Any] = []
 
     async def attempt() -> None:
-        store = from_url(script.url)
+        store = from_url(f"{script.url}&timeout={PATIENCE_SECONDS}")
         guard = Guard(store)
         try:
             if call == "load":

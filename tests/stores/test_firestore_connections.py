@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from holdfast.stores import from_url
 from holdfast.stores.firestore import FirestoreStore
 from holdfast.stores.guard import Guard
 from servers.firestore import FirestoreServer
+from servers.process import BUSY_SECONDS, PATIENCE_SECONDS
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -125,7 +127,7 @@ def test_contention_ends_with_the_time_limit(counting_firestore: FirestoreServer
     counting_firestore.fail("Commit", "ABORTED", times=64)
     with pytest.raises((StoreThrottled, exceptions.DeadlineExceeded)):
         run(store.create(new_key(), new_record()))
-    assert time.monotonic() - began < 1.8
+    assert time.monotonic() - began < 0.3 + BUSY_SECONDS
     while True:  # use up what is left of the failures
         try:
             if run(store.create(new_key(), new_record())):
@@ -139,7 +141,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(
     firestore_server: FirestoreServer, drive: Driver, connected: bool
 ) -> None:
     """A frozen server costs at most the timeout, over a new connection and an old one; then it goes on."""
-    store, key = from_url(firestore_server.url(timeout=0.3)), new_key()
+    store, key = from_url(firestore_server.url(timeout=0.8)), new_key()
     if connected:
         drive(store.create(key, new_record()))
     firestore_server.freeze()
@@ -150,9 +152,9 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(
         began = time.monotonic()
         with pytest.raises((*FirestoreStore.unavailable, TimeoutError)):
             drive(call)
-        assert time.monotonic() - began < 1.8
+        assert time.monotonic() - began < 0.8 + BUSY_SECONDS
     firestore_server.thaw()
-    patience = time.monotonic() + 10
+    patience = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             assert drive(store.load("nobody")) is None
@@ -168,18 +170,18 @@ def test_a_socket_that_accepts_and_never_answers_is_given_up_in_time(drive: Driv
         began = time.monotonic()
         with pytest.raises((*FirestoreStore.unavailable, TimeoutError)):
             drive(store.load("x"))
-        assert time.monotonic() - began < 1.8
+        assert time.monotonic() - began < 0.4 + BUSY_SECONDS
 
 
 def test_the_platform_may_leave_less_time(firestore_server: FirestoreServer, drive: Driver) -> None:
     """Where the request ends sooner than the time limit, the call ends sooner too."""
-    store = from_url(firestore_server.url())
+    store = from_url(firestore_server.url(timeout=60))
     drive(store.load("x"))
     firestore_server.freeze()
     began = time.monotonic()
     with holdfast.time_left(0.6), pytest.raises((*FirestoreStore.unavailable, TimeoutError)):
         drive(store.load("x"))
-    assert time.monotonic() - began < 1.8
+    assert time.monotonic() - began < 0.6 + BUSY_SECONDS
 
 
 def test_a_server_that_comes_back_is_used_again(firestore_server: FirestoreServer, drive: Driver) -> None:
@@ -190,7 +192,7 @@ def test_a_server_that_comes_back_is_used_again(firestore_server: FirestoreServe
     with pytest.raises(FirestoreStore.unavailable):
         drive(store.load("x"))
     firestore_server.start()
-    patience = time.monotonic() + 6
+    patience = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             assert drive(store.load("x")) is None
@@ -243,24 +245,31 @@ def test_threads_and_loops_share_a_store(counting_firestore: FirestoreServer) ->
 
 
 def test_a_forked_process_has_a_client_of_its_own(firestore_server: FirestoreServer) -> None:
-    """Workers that are forked from a process which has used the store go on with it, and so does that process."""
+    """Workers that are forked from a process which has used the store go on with it, and so does that process.
+
+    A change of theirs is not lost on the parent's connection, on which gRPC fails only some of the calls of a child.
+    """
     program = (
         "import os, signal, sys\n"
+        "sys.path[:0] = sys.argv[2].split(os.pathsep)\n"
+        "from records import new_change, new_key, new_record\n"
         "from holdfast._colour import run\n"
         "from holdfast.stores import from_url\n"
-        "store = from_url(sys.argv[1])\n"
-        "run(store.load('x'))\n"
-        "pid = os.fork()\n"
-        "signal.alarm(20)\n"
-        "run(store.load('x'))\n"
-        "if pid == 0:\n"
-        "    os._exit(7)\n"
-        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
-        "run(store.load('x'))\n"
+        "store, key = from_url(sys.argv[1]), new_key()\n"
+        "run(store.create(key, new_record()))\n"
+        "for number in range(10):\n"
+        "    pid = os.fork()\n"
+        "    signal.alarm(60)\n"
+        "    run(store.commit(key, new_change(set={f'{number}/{pid == 0}': b'x'})))\n"
+        "    if pid == 0:\n"
+        "        os._exit(7)\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+        "print(run(store.load(key)).version)\n"
     )
-    command = [sys.executable, "-c", program, firestore_server.url()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (0, "7\n"), done.stderr
+    url = firestore_server.url(timeout=PATIENCE_SECONDS)
+    command = [sys.executable, "-c", program, url, os.pathsep.join(sys.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "7\n" * 10 + "21\n"), done.stderr
 
 
 def test_it_can_be_used_again_after_it_was_closed(counting_firestore: FirestoreServer, drive: Driver) -> None:

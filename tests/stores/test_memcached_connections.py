@@ -6,18 +6,18 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 from pymemcache.exceptions import MemcacheError
-from records import add_one, new_change, new_key, new_record
+from records import new_change, new_key, new_record
 
 from holdfast._colour import run
 from holdfast.errors import SessionGone
 from holdfast.stores.memcached import MemcachedStore
 from servers.memcached import MemcachedServer
+from servers.process import BUSY_SECONDS, PATIENCE_SECONDS
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -90,7 +90,7 @@ def test_a_memcached_that_does_not_answer_is_given_up_in_time(
     memcached_server: MemcachedServer, drive: Driver, connected: bool
 ) -> None:
     """A frozen memcached costs at most the timeout, and what it answers too late is taken for nothing else."""
-    store, key = MemcachedStore.from_url(f"{memcached_server.url}?timeout=0.6"), new_key()
+    store, key = MemcachedStore.from_url(f"{memcached_server.url}?timeout=1"), new_key()
     other = new_key()
     if connected:
         drive(store.create(key, new_record(values={"who": b"key"})))
@@ -100,7 +100,7 @@ def test_a_memcached_that_does_not_answer_is_given_up_in_time(
         began = time.monotonic()
         with pytest.raises(DOWN):
             drive(call)
-        assert 0.2 < time.monotonic() - began < 1.8
+        assert 0.4 < time.monotonic() - began < 1 + BUSY_SECONDS
     memcached_server.thaw()
     if connected:
         assert drive(store.load(other)).values == {"who": b"other"}
@@ -225,7 +225,7 @@ def test_a_server_that_closes_in_the_middle_of_an_answer_is_an_error(drive: Driv
             writer.close()
 
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            store = MemcachedStore(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=5.0)
+            store = MemcachedStore(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout=60.0)
             by_hand = drive is run
             while pieces:
                 for call in (store.load("key"), store.end("key", new_record(ended=True))):
@@ -236,7 +236,7 @@ def test_a_server_that_closes_in_the_middle_of_an_answer_is_an_error(drive: Driv
 
     began = time.monotonic()
     asyncio.run(scenario())
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < BUSY_SECONDS
 
 
 def test_more_callers_than_connections_wait_for_their_turn(memcached_server: MemcachedServer) -> None:
@@ -263,33 +263,10 @@ def test_a_store_is_used_on_one_loop_after_the_other(memcached_server: Memcached
 
     for _ in range(5):
         asyncio.run(invocation())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while connected(memcached_server) > before:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def test_threads_share_a_store(memcached_url: str) -> None:
-    """Sync callers in many threads, and async ones on loops of their own in others, lose no update."""
-    store, key, record = MemcachedStore.from_url(memcached_url), new_key(), new_record()
-    run(store.create(key, record))
-
-    def sync_work(number: int) -> None:
-        for _ in range(10):
-            add_one(store, key, record)
-
-    def async_work(number: int) -> None:
-        for turn in range(10):
-            asyncio.run(store.commit(key, new_change(set={f"{number}/{turn}": b"x"})))
-
-    with ThreadPoolExecutor(8) as threads:
-        jobs = [threads.submit(work, number) for number in range(4) for work in (sync_work, async_work)]
-        for job in jobs:
-            job.result()
-    final = run(store.load(key))
-    assert final is not None
-    assert final.version == 1 + 2 * 4 * 10
-    assert final.values["n"] == b"40"
 
 
 def test_a_child_has_a_connection_of_its_own(memcached_server: MemcachedServer) -> None:
@@ -307,26 +284,3 @@ def test_a_child_has_a_connection_of_its_own(memcached_server: MemcachedServer) 
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert run(store.load(key)) is not None
-
-
-def test_a_store_survives_a_fork(memcached_url: str) -> None:
-    """Parent and child that share a store made before the fork do not read each other's answers."""
-    store, key, record = MemcachedStore.from_url(memcached_url), new_key(), new_record()
-    run(store.create(key, record))
-    asyncio.run(store.load(key))
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            for _ in range(30):
-                add_one(store, key, record)
-            asyncio.run(store.commit(key, new_change(set={"child": b"x"})))
-            status = 0
-        finally:
-            os._exit(status)
-    for _ in range(30):
-        add_one(store, key, record)
-    assert os.waitpid(child, 0)[1] == 0
-    final = run(store.load(key))
-    assert final is not None
-    assert final.values == {"n": b"60", "child": b"x"}

@@ -23,6 +23,7 @@ from holdfast._colour import run
 from holdfast.stores.guard import Guard
 from holdfast.stores.postgres import PostgresStore
 from servers.postgres import PgBouncer, PostgresServer, with_role
+from servers.process import BUSY_SECONDS, PATIENCE_SECONDS
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -56,12 +57,12 @@ def refused_after(drive: Driver, call: Coroutine[Any, Any, Any]) -> float:
 
 def test_a_frozen_server_is_given_up_in_time(postgres_server: PostgresServer, drive: Driver) -> None:
     """Reading and changing on a connection that is open, and connecting: each ends with its time limit, in all."""
-    store, key = Guard(PostgresStore.from_url(f"{postgres_server.url}?timeout=0.4")), new_key()
+    store, key = Guard(PostgresStore.from_url(f"{postgres_server.url}?timeout=1")), new_key()
     drive(store.create(key, new_record()))
     postgres_server.freeze()
-    assert 0.3 < refused_after(drive, store.load(key)) < 0.9  # on the connection that it has
-    assert 0.3 < refused_after(drive, store.load(key)) < 0.9  # on none
-    assert 0.3 < refused_after(drive, store.commit(key, new_change())) < 0.9
+    assert 0.7 < refused_after(drive, store.load(key)) < 1 + BUSY_SECONDS  # on the connection that it has
+    assert 0.7 < refused_after(drive, store.load(key)) < 1 + BUSY_SECONDS  # on none
+    assert 0.7 < refused_after(drive, store.commit(key, new_change())) < 1 + BUSY_SECONDS
     postgres_server.thaw()
     assert drive(store.load(key)) is not None
     drive(store.aclose())
@@ -70,11 +71,11 @@ def test_a_frozen_server_is_given_up_in_time(postgres_server: PostgresServer, dr
 def test_a_frozen_server_and_a_ready_pool(postgres_server: PostgresServer) -> None:
     """A pool of the application's is bound to the same time limit, whatever its own is."""
     with psycopg_pool.ConnectionPool(postgres_server.url, min_size=1, max_size=2, open=True) as pool:
-        store, key = Guard(PostgresStore(pool, timeout=0.4)), new_key()
+        store, key = Guard(PostgresStore(pool, timeout=1)), new_key()
         run(store.create(key, new_record()))
         postgres_server.freeze()
         for _ in range(3):
-            assert refused_after(run, store.load(key)) < 0.9
+            assert refused_after(run, store.load(key)) < 1 + BUSY_SECONDS
         postgres_server.thaw()
 
 
@@ -83,14 +84,14 @@ def test_a_frozen_server_and_a_ready_asyncio_pool(postgres_server: PostgresServe
 
     async def main() -> None:
         async with psycopg_pool.AsyncConnectionPool(postgres_server.url, min_size=1, max_size=2) as pool:
-            store, key = Guard(PostgresStore(pool, timeout=0.4)), new_key()
+            store, key = Guard(PostgresStore(pool, timeout=1)), new_key()
             await store.create(key, new_record())
             postgres_server.freeze()
             for _ in range(3):
                 began = time.monotonic()
                 with pytest.raises(StoreUnavailable):
                     await store.load(key)
-                assert time.monotonic() - began < 1.8
+                assert time.monotonic() - began < 1 + BUSY_SECONDS
             postgres_server.thaw()
 
     asyncio.run(main())
@@ -101,22 +102,23 @@ def test_a_server_that_accepts_and_says_nothing(drive: Driver) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         store = Guard(PostgresStore.from_url(f"postgresql://app@127.0.0.1:{port}/db?timeout=0.4"))
-        assert 0.3 < refused_after(drive, store.load("k")) < 0.8
+        assert 0.3 < refused_after(drive, store.load("k")) < 0.4 + BUSY_SECONDS
+        store = Guard(PostgresStore.from_url(f"postgresql://app@127.0.0.1:{port}/db?timeout=60"))
 
         async def hurried() -> None:
             with holdfast.time_left(0.3):  # a fifth of a second is kept back
                 await store.load("k")
 
-        assert refused_after(drive, hurried()) < 0.3
+        assert refused_after(drive, hurried()) < 0.3 + BUSY_SECONDS
 
 
 def test_an_abandoned_change_holds_no_lock(postgres_url: str, drive: Driver) -> None:
     """A change that waits for another's lock is given up in time; and nothing of it is left in a transaction."""
-    store, key = Guard(PostgresStore.from_url(f"{postgres_url}?timeout=0.4")), new_key()
+    store, key = Guard(PostgresStore.from_url(f"{postgres_url}?timeout=1")), new_key()
     drive(store.create(key, new_record()))
     with psycopg.connect(postgres_url) as other:
         other.execute("SELECT * FROM holdfast_sessions WHERE key = %s FOR UPDATE", (key,))
-        assert refused_after(drive, store.commit(key, new_change())) < 0.9
+        assert refused_after(drive, store.commit(key, new_change())) < 1 + BUSY_SECONDS
     assert drive(store.commit(key, new_change(set={"n": b"9"}))).values["n"] == b"9"
     drive(store.aclose())
 
@@ -191,15 +193,15 @@ def test_no_more_connections_than_allowed(postgres_url: str, drive: Driver) -> N
 
 def test_waiting_for_a_turn_counts_in_the_time_limit(postgres_server: PostgresServer) -> None:
     """A call behind one that hangs gives up in time."""
-    store = Guard(PostgresStore.from_url(f"{postgres_server.url}?connections=1&timeout=0.4"))
+    store = Guard(PostgresStore.from_url(f"{postgres_server.url}?connections=1&timeout=1"))
 
     async def main() -> None:
         await store.load("k")
         postgres_server.freeze()
         began = time.monotonic()
-        outcomes = await asyncio.gather(*(store.load("k") for _ in range(5)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(store.load("k") for _ in range(20)), return_exceptions=True)
         assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
-        assert time.monotonic() - began < 1.8
+        assert time.monotonic() - began < 1 + BUSY_SECONDS
         postgres_server.thaw()
 
     asyncio.run(main())
@@ -219,7 +221,7 @@ def test_loops_come_and_go(postgres_url: str) -> None:
             loop.close()
         asyncio.run(store.load("k"))
         gc.collect()
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while backends(url) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert backends(url) == 0

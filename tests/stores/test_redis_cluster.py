@@ -17,8 +17,9 @@ from holdfast import ConfigError
 from holdfast._colour import run
 from holdfast.stores import from_url
 from holdfast.stores.redis import RedisStore
+from servers.process import BUSY_SECONDS
 from servers.redis_cluster import RedisCluster
-from servers.redis_nodes import asked, client_of
+from servers.redis_nodes import asked, client_of, replicated
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -94,22 +95,23 @@ def test_a_failover_needs_no_restart(own_redis_cluster: RedisCluster, drive: Dri
 
     A change that it got late is not sent a second time.
     """
-    store, key = RedisStore.from_url(f"{own_redis_cluster.url}?timeout=0.5"), new_key()
+    store, key = RedisStore.from_url(f"{own_redis_cluster.url}?timeout=1"), new_key()
     drive(store.create(key, new_record()))
     drive(store.commit(key, new_change(set={"n": b"1"})))
     primary = own_redis_cluster.primary_of(f"holdfast:s:{key}")
-    time.sleep(0.05)  # for the replica to have it: Redis does not wait for that
+    replica = own_redis_cluster.replica_of(f"holdfast:s:{key}")
     primary.freeze()
     began = time.monotonic()
     with pytest.raises(RedisStore.unavailable):
         drive(store.commit(key, new_change(set={"late": b"1"})))
-    assert time.monotonic() - began < 1.8
+    assert time.monotonic() - began < 1 + BUSY_SECONDS
     primary.thaw()
     assert drive(store.load(key)).version == 3  # it had arrived
-    time.sleep(0.05)
+    replicated(primary, replica)
     primary.kill()
     with pytest.raises(RedisStore.unavailable):
         drive(store.commit(key, new_change(set={"lost": b"1"})))
+    own_redis_cluster.replace_after(0.5)
     own_redis_cluster.settle()
     assert drive(store.commit(key, new_change(set={"n": b"2"}))).version == 4
     primary.start()
@@ -210,8 +212,10 @@ def test_a_place_in_a_scan_survives_a_failover(own_redis_cluster: RedisCluster) 
     for key in keys:
         run(store.create(key, new_record()))
     first = run(store.scan(None, 20))
-    time.sleep(0.05)
-    own_redis_cluster.primary_of("x").kill()
+    primary = own_redis_cluster.primary_of("x")
+    replicated(primary, own_redis_cluster.replica_of("x"))
+    primary.kill()
+    own_redis_cluster.replace_after(0.5)
     own_redis_cluster.settle()
     other, met, after = RedisStore.from_url(own_redis_cluster.url), set(first.records), first.after
     assert len(met) < 60

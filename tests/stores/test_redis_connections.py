@@ -15,13 +15,14 @@ from typing import Any
 import pytest
 import redis
 import redis.asyncio
-from records import add_one, new_change, new_key, new_record
+from records import new_change, new_key, new_record
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from holdfast._colour import PerLoop, run
 from holdfast.stores.redis import RedisStore
 from servers.certificate import self_signed
+from servers.process import BUSY_SECONDS, PATIENCE_SECONDS
 from servers.redis import RedisServer
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -77,45 +78,45 @@ def test_an_outage_is_an_error_and_then_over(redis_server: RedisServer, drive: D
 
 def test_the_time_limit_is_counted_for_each_call_anew(redis_server: RedisServer) -> None:
     """A call that comes late in the time limit of another still has its own, and not more."""
-    store = RedisStore.from_url(f"{redis_server.url}?timeout=0.5")
+    store = RedisStore.from_url(f"{redis_server.url}?timeout=1")
 
     async def scenario() -> float:
         await store.load("x")
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0.8)
         await store.load("x")
         redis_server.freeze()
         began = time.monotonic()
-        with pytest.raises(redis.TimeoutError, match=r"within 0\.5 seconds"):
+        with pytest.raises(redis.TimeoutError, match=r"within 1 seconds"):
             await store.load("x")
         redis_server.thaw()
         taken = time.monotonic() - began
-        await asyncio.sleep(0.6)  # past the time at which nobody waits any more
+        await asyncio.sleep(1.2)  # past the time at which nobody waits any more
         assert await store.load("x") is None
         return taken
 
-    assert 0.45 < asyncio.run(scenario()) < 0.8
+    assert 0.95 < asyncio.run(scenario()) < 1 + BUSY_SECONDS
 
 
 def test_whoever_waits_for_a_connection_is_given_up_in_time(redis_server: RedisServer) -> None:
     """The time limit holds for the turn that does not come, too."""
-    store = RedisStore.from_url(f"{redis_server.url}?timeout=0.4&connections=1")
+    store = RedisStore.from_url(f"{redis_server.url}?timeout=1&connections=1")
 
     async def scenario() -> float:
         await store.load("x")
         redis_server.freeze()
         began = time.monotonic()
-        results = await asyncio.gather(*(store.load("x") for _ in range(4)), return_exceptions=True)
-        assert [type(result) for result in results] == [redis.TimeoutError] * 4
+        results = await asyncio.gather(*(store.load("x") for _ in range(20)), return_exceptions=True)
+        assert [type(result) for result in results] == [redis.TimeoutError] * 20
         return time.monotonic() - began
 
     taken = asyncio.run(scenario())
     redis_server.thaw()
-    assert taken < 0.8
+    assert taken < 1 + BUSY_SECONDS
 
 
 def test_a_connection_that_is_lost_while_waiting_is_an_outage(redis_server: RedisServer) -> None:
     """Redis dies with the question in its hands: that is told at once, without waiting for the time limit."""
-    store = RedisStore.from_url(redis_server.url)
+    store = RedisStore.from_url(f"{redis_server.url}?timeout=60")
 
     async def scenario() -> float:
         await store.load("x")
@@ -128,7 +129,7 @@ def test_a_connection_that_is_lost_while_waiting_is_an_outage(redis_server: Redi
             await waiting
         return time.monotonic() - began
 
-    assert asyncio.run(scenario()) < 1.0
+    assert asyncio.run(scenario()) < BUSY_SECONDS
 
 
 @pytest.mark.parametrize("connected", [True, False])
@@ -136,7 +137,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time(
     redis_server: RedisServer, drive: Driver, connected: bool
 ) -> None:
     """A frozen Redis costs at most the timeout, over a new connection and over an old one."""
-    store, key = RedisStore.from_url(f"{redis_server.url}?timeout=0.6"), new_key()
+    store, key = RedisStore.from_url(f"{redis_server.url}?timeout=1"), new_key()
     if connected:
         drive(store.create(key, new_record()))
     redis_server.freeze()
@@ -144,7 +145,7 @@ def test_a_redis_that_does_not_answer_is_given_up_in_time(
         began = time.monotonic()
         with pytest.raises(redis.TimeoutError):
             drive(call)
-        assert 0.2 < time.monotonic() - began < 1.8
+        assert 0.4 < time.monotonic() - began < 1 + BUSY_SECONDS
     redis_server.thaw()
     drive(store.end(key, new_record(ended=True)))
     assert drive(store.load(key)).ended
@@ -157,7 +158,7 @@ def test_the_default_time_limit_is_two_seconds(redis_server: RedisServer) -> Non
     began = time.monotonic()
     with pytest.raises(redis.TimeoutError):
         asyncio.run(store.load("x"))
-    assert 1.5 < time.monotonic() - began < 2.5
+    assert 1.5 < time.monotonic() - began < 2 + BUSY_SECONDS
 
 
 def test_a_thawed_instance_does_not_use_a_dead_connection(redis_server: RedisServer) -> None:
@@ -174,7 +175,7 @@ def test_a_thawed_instance_does_not_use_a_dead_connection(redis_server: RedisSer
 
 def test_a_change_whose_answer_was_lost_is_not_sent_again(redis_server: RedisServer) -> None:
     """Whatever retries a ready client is set up with: the store does not repeat a change by itself."""
-    client = redis.Redis.from_url(redis_server.url, socket_timeout=0.2, retry=Retry(NoBackoff(), 5))
+    client = redis.Redis.from_url(redis_server.url, socket_timeout=1, retry=Retry(NoBackoff(), 5))
     store, key = RedisStore(client), new_key()
     run(store.create(key, new_record()))
     run(store.commit(key, new_change(set={"n": b"1"})))
@@ -208,10 +209,12 @@ def test_a_cancelled_call_leaves_no_answer_behind(redis_server: RedisServer) -> 
 
 def test_an_error_among_several_answers_leaves_none_behind(redis_url: str, drive: Driver) -> None:
     """What Redis still answers after an error is not taken for the answer to the next call."""
-    store, owner, keys = RedisStore.from_url(redis_url), new_key(), [new_key() for _ in range(3)]
+    prefix = f"{new_key()}:"  # what is put there is not for the scans of other tests
+    store = RedisStore.from_url(f"{redis_url}?prefix={prefix}")
+    owner, keys = new_key(), [new_key() for _ in range(3)]
     for key in keys:
         drive(store.create(key, new_record(values={"key": key.encode()}, owner=owner)))
-    redis.Redis.from_url(redis_url).set(f"holdfast:s:{keys[0]}", "what is no hash")
+    redis.Redis.from_url(redis_url).set(f"{prefix}s:{keys[0]}", "what is no hash")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
         drive(store.of(owner))
     for key in reversed(keys[1:]):
@@ -304,29 +307,6 @@ def test_a_ready_client_is_its_owners_to_close(redis_server: RedisServer) -> Non
     assert connected(redis_server) == 1
 
 
-def test_threads_share_a_store(redis_url: str) -> None:
-    """Sync callers in many threads, and async ones on loops of their own in others, lose no update."""
-    store, key, record = RedisStore.from_url(redis_url), new_key(), new_record()
-    run(store.create(key, record))
-
-    def sync_work(number: int) -> None:
-        for _ in range(20):
-            add_one(store, key, record)
-
-    def async_work(number: int) -> None:
-        for turn in range(20):
-            asyncio.run(store.commit(key, new_change(set={f"{number}/{turn}": b"x"})))
-
-    with ThreadPoolExecutor(12) as threads:
-        jobs = [threads.submit(work, number) for number in range(6) for work in (sync_work, async_work)]
-        for job in jobs:
-            job.result()
-    final = run(store.load(key))
-    assert final is not None
-    assert final.version == 1 + 2 * 6 * 20
-    assert final.values["n"] == b"120"
-
-
 def test_loops_of_many_threads_come_and_go_at_once() -> None:
     """While one thread drops the clients of closed loops, others may add theirs."""
     before = sys.getswitchinterval()
@@ -346,29 +326,6 @@ def test_loops_of_many_threads_come_and_go_at_once() -> None:
                 job.result()
     finally:
         sys.setswitchinterval(before)
-
-
-def test_a_store_survives_a_fork(redis_url: str) -> None:
-    """Parent and child that share a store made before the fork do not read each other's answers."""
-    store, key, record = RedisStore.from_url(redis_url), new_key(), new_record()
-    run(store.create(key, record))
-    asyncio.run(store.load(key))
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            for _ in range(50):
-                add_one(store, key, record)
-            asyncio.run(store.commit(key, new_change(set={"child": b"x"})))
-            status = 0
-        finally:
-            os._exit(status)
-    for _ in range(50):
-        add_one(store, key, record)
-    assert os.waitpid(child, 0)[1] == 0
-    final = run(store.load(key))
-    assert final is not None
-    assert final.values == {"n": b"100", "child": b"x"}
 
 
 def test_tls(tmp_path: Path, drive: Driver) -> None:
@@ -392,7 +349,7 @@ def connected(server: RedisServer) -> int:
         return len(client.client_list()) - 1
 
 
-def wait_until(happened: Callable[[], bool], seconds: float = 5.0) -> None:
+def wait_until(happened: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for what another process does in its own time."""
     deadline = time.monotonic() + seconds
     while not happened():

@@ -17,6 +17,7 @@ from holdfast.errors import ConfigError
 from holdfast.stores import from_url
 from holdfast.stores.redis import RedisStore
 from holdfast.testing import conformance
+from servers.process import BUSY_SECONDS, PATIENCE_SECONDS
 from servers.redis import RedisReplica, RedisServer
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -114,7 +115,7 @@ def test_a_replica_that_is_down_is_left_alone_for_a_while(
         assert drive(store.load(key, weak=True)) == record
     assert reads(redis_server) == 20
     redis_replica.start()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while reads(redis_replica) == 0:
         assert drive(store.load(key, weak=True)) == record
         assert time.monotonic() < deadline
@@ -129,9 +130,9 @@ def test_a_replica_that_does_not_answer_costs_its_time_limit_once(
     drive(store.create(key, record))
     redis_replica.freeze()
     began = time.monotonic()
-    for _ in range(20):
+    for _ in range(120):
         assert drive(store.load(key, weak=True)) == record
-    assert 0.1 < time.monotonic() - began < 1.8
+    assert 0.1 < time.monotonic() - began < BUSY_SECONDS
 
 
 def test_without_a_replica_a_weak_read_asks_the_primary(redis_server: RedisServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
@@ -16,7 +15,7 @@ from redis.sentinel import Sentinel
 
 from holdfast._colour import run
 from holdfast.stores.redis import RedisStore
-from servers.redis_nodes import asked, settled
+from servers.redis_nodes import asked, replicated, settled
 from servers.redis_sentinel import RedisSentinel
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -40,21 +39,22 @@ def test_a_failover_needs_no_restart(own_redis_sentinel: RedisSentinel, drive: D
     """
     hosts = [("127.0.0.1", sentinel.port) for sentinel in own_redis_sentinel.sentinels]
     kind: Any = Sentinel if drive is run else AsyncSentinel
-    client = kind(hosts, socket_timeout=0.5).master_for(own_redis_sentinel.service)
+    client = kind(hosts, socket_timeout=1).master_for(own_redis_sentinel.service)
     stores = [
-        RedisStore.from_url(f"{own_redis_sentinel.url}?timeout=0.5"),
-        RedisStore(client, timeout=0.5),
+        RedisStore.from_url(f"{own_redis_sentinel.url}?timeout=1"),
+        RedisStore(client, timeout=1),
     ]
     key = new_key()
     drive(stores[0].create(key, new_record()))
     for number, store in enumerate(stores):
         assert drive(store.commit(key, new_change(set={"n": b"1"}))).version == number + 2
-    time.sleep(0.05)  # for the replica to have it: Redis does not wait for that
     primary = own_redis_sentinel.primary()
+    replicated(primary, *own_redis_sentinel.replicas())
     primary.kill()
     for store in stores:
         with pytest.raises((*RedisStore.unavailable, OSError)):
             drive(store.commit(key, new_change(set={"lost": b"1"})))
+    own_redis_sentinel.replace_after(0.5)
     own_redis_sentinel.settle(not_at=primary)
     for number, store in enumerate(stores):
         assert drive(store.commit(key, new_change(set={"n": b"2"}))).version == number + 4
@@ -68,10 +68,11 @@ def test_a_failover_needs_no_restart(own_redis_sentinel: RedisSentinel, drive: D
 
 def test_a_primary_that_wakes_up_too_late_is_left(own_redis_sentinel: RedisSentinel) -> None:
     """Frozen while another took over, it would still answer: it is not asked again once it has been told."""
-    store, key = RedisStore.from_url(f"{own_redis_sentinel.url}?timeout=0.5"), new_key()
+    store, key = RedisStore.from_url(f"{own_redis_sentinel.url}?timeout=1"), new_key()
     run(store.create(key, new_record()))
-    time.sleep(0.05)  # for the replica to have it
     old = own_redis_sentinel.primary()
+    replicated(old, *own_redis_sentinel.replicas())
+    own_redis_sentinel.replace_after(0.5)
     old.freeze()
     settled(lambda: own_redis_sentinel.primary() is not old, "nobody takes over")
     old.thaw()
@@ -105,7 +106,7 @@ def test_sentinels_that_are_away_are_passed_over(redis_sentinel: RedisSentinel, 
     port = redis_sentinel.sentinels[0].port
     store = RedisStore.from_url(f"redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/{service}")
     assert drive(store.load("x")) is None
-    nobody = RedisStore.from_url(f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{service}?timeout=0.5")
+    nobody = RedisStore.from_url(f"redis+sentinel://127.0.0.1:1,127.0.0.1:2/{service}?timeout=1")
     with pytest.raises(RedisStore.unavailable):
         drive(nobody.load("x"))
     unknown = RedisStore.from_url(f"redis+sentinel://127.0.0.1:{port}/others")

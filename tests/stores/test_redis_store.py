@@ -214,8 +214,8 @@ def test_entries_of_an_owner_die_with_their_sessions(redis_url: str, monkeypatch
     prefix, client = f"{new_key()}:", redis.Redis.from_url(redis_url)
     store = RedisStore(client, prefix=prefix)
     short, long = new_key(), new_key()
-    run(store.create(short, new_record(life=0.3, owner="ann")))
-    run(store.create(long, new_record(life=0.6, owner="ann")))
+    run(store.create(short, new_record(life=1.0, owner="ann")))
+    run(store.create(long, new_record(life=2.5, owner="ann")))
     assert set(run(store.of("ann"))) == {short, long}
     wait_until(lambda: not client.exists(f"{prefix}s:{short}"))
     assert set(run(store.of("ann"))) == {long}

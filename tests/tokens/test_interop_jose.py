@@ -27,7 +27,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
 
 RING = Keyring([Keyring.new_secret(), Keyring.new_secret()])
 NOW = float(int(time.time()))  # the peers look at the real clock
-CLAIMS = {"exp": NOW + 600, "nbf": int(NOW), "sub": "user-42", "role": "admin", "text": "Grüße 🍵"}
+EXPIRY = NOW + 86_400  # later than these tests can last
+CLAIMS = {"exp": EXPIRY, "nbf": int(NOW), "sub": "user-42", "role": "admin", "text": "Grüße 🍵"}
 ABOUT = {"iss": "holdfast", "aud": "app"}
 ENCRYPTED = jwe.JWERegistry(algorithms=["dir", "A256GCM"])
 SIGNED = ["EdDSA", "ES256", "HS256"]
@@ -126,7 +127,7 @@ def test_peers_read_a_session_with_the_published_keys(algorithm: str) -> None:
     """What a service does that has nothing but the JSON Web Key Set: both peers pick the key by its id."""
     token = Token("jws", algorithm=algorithm, public={"role"}, audience="reports")
     sealing = Sealing(token, RING, "__Host-session")
-    record = Record(1, b"\1" * 8, {"role": codec.encode("admin", "role")}, "user-42", NOW, NOW + 600)
+    record = Record(1, b"\1" * 8, {"role": codec.encode("admin", "role")}, "user-42", NOW, EXPIRY)
     sealed = sealing.seal(bytes(16), record, frozenset(), NOW).decode()
     published = json.loads(jwks(RING, token))
     keys = KeySet.import_key_set(published)
@@ -134,7 +135,7 @@ def test_peers_read_a_session_with_the_published_keys(algorithm: str) -> None:
     by_id = {key.key_id: key for key in pyjwt.PyJWKSet.from_dict(published).keys}
     key = by_id[pyjwt.get_unverified_header(sealed)["kid"]]
     found = pyjwt.decode(sealed, key, algorithms=[algorithm], audience="reports", issuer="holdfast")
-    assert (found["sub"], found["role"], found["exp"]) == ("user-42", "admin", NOW + 600)
+    assert (found["sub"], found["role"], found["exp"]) == ("user-42", "admin", EXPIRY)
 
 
 def test_joserfc_reads_our_jwe() -> None:
@@ -171,7 +172,7 @@ def test_we_read_a_jwe_of_joserfc(text: Any) -> None:
 def test_a_whole_session_goes_through_joserfc() -> None:
     """A session that we have sealed as JSON is opened and sealed anew there, and is the same session here."""
     sealing = Sealing(Token(text="json"), RING, "app")
-    record = Record(3, b"\1" * 8, {"seen": codec.encode((1, b"\0"), "seen")}, None, NOW, NOW + 600)
+    record = Record(3, b"\1" * 8, {"seen": codec.encode((1, b"\0"), "seen")}, None, NOW, EXPIRY)
     own = sealing.seal(bytes(range(16)), record, frozenset({"held"}), NOW).decode()
     key = jwe_key(sealing._format, own)  # type: ignore[arg-type]  # a Jwe, as the token says
     found = jwt.decode(own, key, registry=ENCRYPTED)

@@ -16,7 +16,8 @@ from holdfast.tokens.paseto import Paseto, _public
 
 RING = Keyring([Keyring.new_secret(), Keyring.new_secret()])
 NOW = float(int(time.time()))  # pyseto looks at the real clock
-CLAIMS = {"exp": NOW + 600.5, "nbf": NOW, "iat": NOW, "sub": "user-42", "role": "admin"}
+EXPIRY = NOW + 86_400.5  # later than these tests can last
+CLAIMS = {"exp": EXPIRY, "nbf": NOW, "iat": NOW, "sub": "user-42", "role": "admin"}
 ABOUT = {"iss": "holdfast", "aud": "app"}
 BOUND = b"holdfast p"  # the purpose, as implicit assertion
 KINDS: Any = ["local", "public"]
@@ -44,7 +45,7 @@ def test_pyseto_reads_our_tokens(kind: Any) -> None:
     )
     assert isinstance(found.payload, dict)
     assert found.footer == {"kid": RING.key_ids[0]}
-    assert datetime.fromisoformat(found.payload["exp"]) == datetime.fromtimestamp(NOW + 600.5, UTC)
+    assert datetime.fromisoformat(found.payload["exp"]) == datetime.fromtimestamp(EXPIRY, UTC)
     assert found.payload["role"] == "admin"
     with pytest.raises(pyseto.VerifyError, match="expired"):
         pyseto.decode(

@@ -8,6 +8,7 @@ from azure.cosmos.aio import CosmosClient as AsyncCosmosClient
 from holdfast.stores import from_url
 from holdfast.stores.cosmos import CosmosStore
 from servers.cosmos import CONTAINER, DATABASE, KEY, CosmosServer
+from servers.process import PATIENCE_SECONDS
 
 from . import Factory, Maker
 
@@ -17,7 +18,10 @@ class OnBlockingClient(CosmosStore):
 
     def __init__(self, server: CosmosServer) -> None:
         self._client = server.client()
-        super().__init__(self._client.get_database_client(DATABASE).get_container_client(CONTAINER))
+        super().__init__(
+            self._client.get_database_client(DATABASE).get_container_client(CONTAINER),
+            timeout=PATIENCE_SECONDS,
+        )
 
     async def aclose(self) -> None:
         self._client.close()
@@ -28,7 +32,10 @@ class OnAsyncClient(CosmosStore):
 
     def __init__(self, server: CosmosServer) -> None:
         self._client = AsyncCosmosClient(server.endpoint, KEY, enable_endpoint_discovery=False)
-        super().__init__(self._client.get_database_client(DATABASE).get_container_client(CONTAINER))
+        super().__init__(
+            self._client.get_database_client(DATABASE).get_container_client(CONTAINER),
+            timeout=PATIENCE_SECONDS,
+        )
 
     async def aclose(self) -> None:
         await self._client.close()

@@ -13,6 +13,7 @@ from holdfast.record import Change, Record
 from holdfast.stores import Store, from_url
 from holdfast.stores.dynamodb import DynamoDBStore
 from servers.dynamodb import TABLE
+from servers.process import PATIENCE_SECONDS
 
 from . import Factory, Maker
 
@@ -24,7 +25,7 @@ class OnBlockingClient(DynamoDBStore):
     """A store on a ready client, which is closed with it."""
 
     def __init__(self, client: Any) -> None:
-        super().__init__(client, TABLE)
+        super().__init__(client, TABLE, timeout=PATIENCE_SECONDS)
         self._client = client
 
     async def aclose(self) -> None:
@@ -48,9 +49,9 @@ class OnAsyncClient:
                 "dynamodb",
                 region_name="eu-west-1",
                 endpoint_url=self._endpoint,
-                config=DynamoDBStore.config(),
+                config=DynamoDBStore.config(PATIENCE_SECONDS),
             )
-            self._store = DynamoDBStore(await self._context.__aenter__(), TABLE)
+            self._store = DynamoDBStore(await self._context.__aenter__(), TABLE, timeout=PATIENCE_SECONDS)
         return self._store
 
     async def create(self, key: str, record: Record) -> bool:
@@ -75,7 +76,7 @@ class OnAsyncClient:
 
 def endpoint_of(url: str) -> str:
     """Where the emulator of a URL is."""
-    return url.partition("endpoint=")[2]
+    return url.partition("endpoint=")[2].partition("&")[0]
 
 
 def _url(fixture: str) -> Maker:
@@ -96,7 +97,10 @@ def _blocking(request: pytest.FixtureRequest) -> Factory:
     endpoint = endpoint_of(request.getfixturevalue("moto_url"))
     return lambda: OnBlockingClient(
         boto3.client(
-            "dynamodb", region_name="eu-west-1", endpoint_url=endpoint, config=DynamoDBStore.config()
+            "dynamodb",
+            region_name="eu-west-1",
+            endpoint_url=endpoint,
+            config=DynamoDBStore.config(PATIENCE_SECONDS),
         )
     )
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from holdfast.stores import from_url
+from servers.process import PATIENCE_SECONDS
 
 from . import Factory, Maker
 
 
 def _sqlite(request: pytest.FixtureRequest) -> Factory:
     directory: Path = request.getfixturevalue("tmp_path")
-    return lambda: from_url(f"sqlite:///{directory}/sessions.db")
+    return lambda: from_url(f"sqlite:///{directory}/sessions.db?timeout={PATIENCE_SECONDS}")
 
 
 BLOCKING: dict[str, Maker] = {"memory": lambda _: lambda: from_url("memory://"), "sqlite": _sqlite}

@@ -10,6 +10,7 @@ from google.cloud import firestore
 from holdfast.stores import from_url
 from holdfast.stores.firestore import FirestoreStore
 from servers.firestore import PROJECT
+from servers.process import PATIENCE_SECONDS
 
 from . import Factory, Maker
 
@@ -18,7 +19,7 @@ class OnClient(FirestoreStore):
     """A store on a ready client for sync callers, which is closed with it."""
 
     def __init__(self, client: firestore.Client) -> None:
-        super().__init__(client)
+        super().__init__(client, timeout=PATIENCE_SECONDS)
         self._client: Any = client
 
     async def aclose(self) -> None:
@@ -29,7 +30,7 @@ class OnAsyncClient(FirestoreStore):
     """A store on a ready client for async callers, which is closed with it."""
 
     def __init__(self, client: firestore.AsyncClient) -> None:
-        super().__init__(client)
+        super().__init__(client, timeout=PATIENCE_SECONDS)
         self._client: Any = client
 
     async def aclose(self) -> None:
@@ -38,7 +39,7 @@ class OnAsyncClient(FirestoreStore):
 
 def _url(request: pytest.FixtureRequest) -> Factory:
     address = request.getfixturevalue("firestore_address")
-    return lambda: from_url(f"firestore://{PROJECT}/sessions?emulator={address}")
+    return lambda: from_url(f"firestore://{PROJECT}/sessions?emulator={address}&timeout={PATIENCE_SECONDS}")
 
 
 def _ready(kind: Any, store: Any) -> Maker:

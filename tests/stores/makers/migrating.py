@@ -10,6 +10,7 @@ import pytest
 from holdfast.record import Record
 from holdfast.stores import Store, from_url
 from holdfast.stores.migrating import Migrating, Stage
+from servers.process import PATIENCE_SECONDS
 
 from . import Factory, Maker
 
@@ -27,8 +28,10 @@ def _maker(kind: type[Migrating], stage: Stage, old: str, new: str) -> Maker:
     def store(request: pytest.FixtureRequest, engine: str, name: str) -> Store:
         if engine == "sqlite":
             directory: Path = request.getfixturevalue("tmp_path")
-            return from_url(f"sqlite:///{directory}/{name}.db")
-        return from_url(request.getfixturevalue("redis_url") if engine == "redis" else "memory://")
+            return from_url(f"sqlite:///{directory}/{name}.db?timeout={PATIENCE_SECONDS}")
+        if engine == "redis":
+            return from_url(f"{request.getfixturevalue('redis_url')}?timeout={PATIENCE_SECONDS}")
+        return from_url("memory://")
 
     def maker(request: pytest.FixtureRequest) -> Factory:
         return lambda: kind(store(request, old, "old"), store(request, new, "new"), stage=stage)

@@ -8,11 +8,9 @@ import pytest
 
 from holdfast.stores import from_url
 from holdfast.stores.postgres import PostgresStore
+from servers.process import PATIENCE_SECONDS
 
 from . import Factory, Maker
-
-# The largest records, on a machine that does much else.
-PATIENCE_SECONDS = 10.0
 
 
 class OnBlockingPool(PostgresStore):

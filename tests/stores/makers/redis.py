@@ -10,6 +10,7 @@ import redis.asyncio
 
 from holdfast.stores import from_url
 from holdfast.stores.redis import RedisStore
+from servers.process import PATIENCE_SECONDS
 
 from . import Factory, Maker
 
@@ -18,7 +19,7 @@ class OnBlockingClient(RedisStore):
     """A store on a ready client, which is closed with it."""
 
     def __init__(self, client: redis.Redis) -> None:
-        super().__init__(client)
+        super().__init__(client, timeout=PATIENCE_SECONDS)
         self._client = client
 
     async def aclose(self) -> None:
@@ -29,7 +30,7 @@ class OnAsyncClient(RedisStore):
     """A store on a ready asyncio client, which is closed with it."""
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
-        super().__init__(client)
+        super().__init__(client, timeout=PATIENCE_SECONDS)
         self._client = client
 
     async def aclose(self) -> None:
@@ -38,7 +39,7 @@ class OnAsyncClient(RedisStore):
 
 def _url(request: pytest.FixtureRequest) -> Factory:
     url = request.getfixturevalue("redis_url")
-    return lambda: from_url(f"{url}/0")
+    return lambda: from_url(f"{url}/0?timeout={PATIENCE_SECONDS}")
 
 
 def _blocking(**options: Any) -> Maker:
@@ -59,25 +60,25 @@ def _awaited(**options: Any) -> Maker:
 
 def _valkey(request: pytest.FixtureRequest) -> Factory:
     url = request.getfixturevalue("valkey_url")
-    return lambda: from_url(url)
+    return lambda: from_url(f"{url}?timeout={PATIENCE_SECONDS}")
 
 
 def _url_of(fixture: str) -> Maker:
     def maker(request: pytest.FixtureRequest) -> Factory:
         servers = request.getfixturevalue(fixture)
-        return lambda: from_url(servers.url)
+        return lambda: from_url(f"{servers.url}?timeout={PATIENCE_SECONDS}")
 
     return maker
 
 
 def _cluster_blocking(request: pytest.FixtureRequest) -> Factory:
     node = request.getfixturevalue("redis_cluster").nodes[0]
-    return lambda: RedisStore(redis.RedisCluster("127.0.0.1", node.port))
+    return lambda: RedisStore(redis.RedisCluster("127.0.0.1", node.port), timeout=PATIENCE_SECONDS)
 
 
 def _cluster_awaited(request: pytest.FixtureRequest) -> Factory:
     node = request.getfixturevalue("redis_cluster").nodes[0]
-    return lambda: RedisStore(redis.asyncio.RedisCluster("127.0.0.1", node.port))
+    return lambda: RedisStore(redis.asyncio.RedisCluster("127.0.0.1", node.port), timeout=PATIENCE_SECONDS)
 
 
 BLOCKING: dict[str, Maker] = {

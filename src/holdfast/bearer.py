@@ -32,7 +32,7 @@ from .tokens import Secrecy, Token
 from .tokens.families import Families
 from .tokens.pairs import Claims, Pair, Pairs, Presented, claims_of, encoded
 from .tokens.refresh import STATE
-from .tokens.revocation import Revocations
+from .tokens.revocation import Revocations, about
 from .work import Work
 
 if TYPE_CHECKING:
@@ -94,7 +94,12 @@ class Bearer:
         if token.revocation is not None:
             self._stores.append(_guarded(token.revocation))
             revocations = Revocations(
-                self._stores[1], within=token.revoke_within, longest_life=life, skew=0.0, clock=clock
+                self._stores[1],
+                tokens=about(token, f"bearer {name}"),
+                within=token.revoke_within,
+                longest_life=life,
+                skew=0.0,
+                clock=clock,
             )
         self._colours = frozenset({"sync", "async"}).intersection(*(each.colours for each in self._stores))
         if not self._colours:

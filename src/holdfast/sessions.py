@@ -74,7 +74,8 @@ class Sessions:
     - `weak`: read from replicas, or eventually consistently, where the store offers that and it is cheaper.
     - `freshness`: what routes want that say nothing else: `"session"` (never older than what this browser has
       seen), `"strong"` (the store's newest), `"any"` (a copy of any browser's age).
-    - `detect_loss`: notice when the store has lost what it acknowledged, even without copies.
+    - `detect_loss`: notice when the store has lost what it acknowledged, even without copies; off, if nothing is said.
+      With `token=`, notice when tabs overwrite each other's changes; on, if nothing is said and a store is there.
     - `regression`: what to do then: `"accept"` what is stored now, or `"end"` the session. An event either way.
     - `on_event`: called with each `Event`; a hook that raises harms no request.
     - `snapshot`: for how long a browser may carry a sealed copy of its session, `"30s"`; None is off.
@@ -105,7 +106,7 @@ class Sessions:
         copy_age: Duration = "5s",
         weak: bool = False,
         freshness: Freshness = "session",
-        detect_loss: bool = False,
+        detect_loss: bool | None = None,
         regression: Regression = "accept",
         on_event: Callable[[Event], object] | None = None,
         snapshot: Duration | None = None,
@@ -145,10 +146,8 @@ class Sessions:
                 cache=cache,
                 snapshot=snapshot,
                 weak=weak,
-                detect_loss=detect_loss,
                 outage=outage != "refuse",
                 freshness=freshness != "session",
-                regression=regression != "accept",
                 local=local not in ("64MB", None),
                 copy_age=copy_age != "5s",
             )
@@ -158,6 +157,8 @@ class Sessions:
                 cookies,
                 transport=transport,
                 name=cookie_name,
+                detect_loss=detect_loss,
+                regression=regression,
                 timeouts=self._timeouts,
                 clock=clock,
                 events=events,

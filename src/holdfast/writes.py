@@ -18,7 +18,7 @@ from .stores.guard import Guard
 from .work import Work
 
 # How often a change is based anew on what another writer has stored meanwhile. Each round, one writer wins.
-_ROUNDS = 64
+ROUNDS = 64
 
 # A tombstone outlives every request that could still hold the session: the longest that a platform lets a
 # request run is an hour (Cloud Run).
@@ -43,6 +43,18 @@ def tombstone(record: Record, now: float, tag: bytes | None = None) -> Record:
         created_at=now,
         expires_at=max(now + _TOMBSTONE_SECONDS, record.expires_at),
         ended=True,
+    )
+
+
+def seal(record: Record, now: float) -> Change:
+    """The change after which a record takes no other, because its session goes on under another identity.
+
+    It has a base, so that it fails if there is something newer. Its expiry is over for every clock, and says when it
+    was: a request that meets the record before the tombstone has taken its place must know that the session lives
+    on (see `ended_at`).
+    """
+    return Change(
+        tag=new_tag(), now=now, unset=frozenset(record.values), expires_at=-now, base=record.version
     )
 
 
@@ -77,9 +89,9 @@ async def change(
     is_based: bool = False,  # `on_conflict` decides, by raising, whether the work may be done: it has to see all
 ) -> Record:
     """Commit the work to the record, altering anew whatever another writer was faster with."""
-    for attempt in deadline.rounds(_ROUNDS):
+    for attempt in deadline.rounds(ROUNDS):
         if work.set:
-            check_size(store, _applied(record.values, work))
+            check_size(store, applied(record.values, work))
         wanted = Change(
             tag=new_tag(),
             now=now,
@@ -95,8 +107,8 @@ async def change(
             record = conflict.current
             on_conflict(record)
             work = work.on(record.values)
-            await _give_way(attempt)
-    raise _overtaken(attempt)
+            await give_way(attempt)
+    raise overtaken(attempt)
 
 
 async def rotate(
@@ -116,24 +128,18 @@ async def rotate(
     it is still the one that was copied; what another writer committed meanwhile is carried over before the
     seal is tried again. A crash before the seal leaves the old session as it was.
     """
-    moved = successor._replace(values=_applied(record.values, work))
+    moved = successor._replace(values=applied(record.values, work))
     await create(store, new_key, moved)
-    for attempt in deadline.rounds(_ROUNDS):
-        # The seal is a change with a base, so that it fails if there is something newer. Its expiry is over for
-        # every clock, and says when it was: a request that meets the record before the tombstone has taken its
-        # place must know that the session lives on (see `ended_at`).
-        seal = Change(
-            tag=new_tag(), now=now, unset=frozenset(record.values), expires_at=-now, base=record.version
-        )
+    for attempt in deadline.rounds(ROUNDS):
         try:
-            sealed = await store.commit(old_key, seal)
+            sealed = await store.commit(old_key, seal(record, now))
         except Conflict as conflict:
             record = conflict.current
             work = work.on(record.values)
             on_conflict(record)
-            values = _applied(record.values, work)
+            values = applied(record.values, work)
             moved = await store.commit(new_key, _difference(moved, values, now))
-            await _give_way(attempt)
+            await give_way(attempt)
         except SessionGone:
             await store.end(new_key, tombstone(moved, now))
             raise
@@ -151,14 +157,16 @@ async def rotate(
                 )
             return moved
     await store.end(new_key, tombstone(moved, now))
-    raise _overtaken(attempt)
+    raise overtaken(attempt)
 
 
-def _overtaken(attempt: int) -> StoreThrottled:
+def overtaken(attempt: int) -> StoreThrottled:
+    """What is raised once other writers were faster so often."""
     return StoreThrottled(f"{attempt + 1} other changes to this session were faster; nothing was written")
 
 
-def _applied(values: Mapping[str, bytes], work: Work) -> dict[str, bytes]:
+def applied(values: Mapping[str, bytes], work: Work) -> dict[str, bytes]:
+    """`values` with the work done; the argument is left as it was."""
     return {**{name: data for name, data in values.items() if name not in work.unset}, **work.set}
 
 
@@ -181,7 +189,7 @@ def check_size(store: Guard, values: Mapping[str, bytes]) -> None:
         )
 
 
-async def _give_way(attempt: int) -> None:
+async def give_way(attempt: int) -> None:
     """Wait a random moment, longer each time, once several rounds were lost."""
     if attempt >= 3:
         longest = min(0.001 * 2 ** (attempt - 3), 0.05)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from token_site import Site, Tab
 
-from holdfast import ConfigError, Keyring, Session, Sessions
+from holdfast import Bearer, ConfigError, Keyring, Session, Sessions
+from holdfast.testing import FakeClock
 from holdfast.tokens import Token
 from recording import RecordingStore
 
@@ -119,6 +120,143 @@ class TestEndings:
         assert await thief.do(lambda session: session.owner, 2) is None
 
 
+class TestOneStoreForSeveral:
+    """Applications and transports that share a store for endings do not get in each other's way."""
+
+    async def test_each_signs_out_its_own(self) -> None:
+        """The same user, the same keys: `end_all` is about the tokens of the application that it is called on."""
+        store, keys = RecordingStore(), Keyring.generate()
+        for about in (
+            {"cookie_name": "other"},
+            {"transport": "header"},
+            {"token": Token(revocation=store, audience="other")},
+            {"token": Token(revocation=store, issuer="other")},
+        ):
+            token = about.pop("token", Token(revocation=store))
+            one = Site(Token(revocation=store), keys=keys)
+            other = Sessions(token=token, keys=keys, clock=one.clock, **about)
+            tab = one.tab()
+            await tab.do(lambda session: session.login("1"))
+            await other.end_all("1")
+            one.clock.advance(6)
+            assert await tab.do(lambda session: session.owner) == "1"
+
+    async def test_a_short_note_does_not_take_the_place_of_a_long_one(self) -> None:
+        """Signed out of an application whose sessions last 90 days, then of one with 12 hours: the former stays so."""
+        store, keys = RecordingStore(), Keyring.generate()
+        lives = {"idle": "30d", "absolute": "90d"}
+        mobile = Site(Token(revocation=store), keys=keys, transport="header", **lives)
+        web = Sessions(token=Token(revocation=store), keys=keys, clock=mobile.clock)
+        alike = Sessions(token=Token(revocation=store), keys=keys, clock=mobile.clock, transport="header")
+        sessions = mobile.instances[0]
+        session = sessions.open(None, [])
+        session.login("zoe")
+        await sessions.commit(session)
+        stolen = session._outgoing()
+        await mobile.instances[0].end_all("zoe")
+        mobile.clock.advance(60)
+        await web.end_all("zoe")
+        await alike.end_all("zoe")
+        mobile.clock.advance(13 * 3_600)
+        await web.sweep()
+        fresh = Sessions(
+            token=Token(revocation=store), keys=keys, clock=mobile.clock, transport="header", **lives
+        )
+        late = fresh.open(None, stolen)
+        await fresh.load(late)
+        assert late.owner is None
+
+    async def test_a_bearer_and_those_who_read_its_access_tokens_share_theirs(self) -> None:
+        """What the Bearer ends is refused by `Sessions(transport="bearer")`, and what web sessions end is not."""
+        store, keys, clock = RecordingStore(), Keyring.generate(), FakeClock(1.8e9)
+        token = Token("jws", public={"role"}, revocation=store)
+        bearer = Bearer(RecordingStore(), token, keys=keys, clock=clock)
+        api = Sessions(token=token, transport="bearer", keys=keys, cookie_name="api", clock=clock)
+        pair = await bearer.issue("1", {"role": "a"})
+        headers = [(b"authorization", b"Bearer " + pair.access.encode())]
+
+        async def owner() -> str | None:
+            session = api.open(None, headers)
+            await api.load(session)
+            return session.owner
+
+        await Sessions(token=token, keys=keys, clock=clock).end_all("1")
+        assert await owner() == "1"
+        await bearer.end(bearer.open("Bearer " + pair.access).handle)
+        clock.advance(6)
+        assert await owner() is None
+
+
+class TestStrong:
+    """A route that asks for a strong read hears what the store has to say now."""
+
+    async def test_signed_out_a_moment_ago(self) -> None:
+        """On another instance: before the first look, and also after it; in both colours."""
+        site = Watched(instances=3)
+        tab = await site.signed_in()
+        thief = copy_of(tab)
+        cookie = tab.cookie.encode()
+        await tab.do(lambda session: session.logout(), 0)
+
+        async def strong(session: Session) -> tuple[str | None, str | None]:
+            before = session.owner
+            await session.load("strong")
+            return before, session.owner
+
+        assert await thief.do(strong, 1) == ("ann", None)
+        session = site.instances[1].open(cookie)
+        site.instances[1].sync.load(session, "strong")
+        assert session.owner is None
+
+    async def test_what_it_costs(self) -> None:
+        """One command for the session, one for its user."""
+        site = Watched()
+        tab = await site.signed_in()
+        await tab.do(lambda session: session.load("strong"))
+        assert site.store.taken() == ["load", "load"]
+
+    async def test_before_the_session_is_changed(self) -> None:
+        """`ConfigError`, as with sessions in a store."""
+        site = Watched()
+        tab = await site.signed_in()
+
+        async def act(session: Session) -> None:
+            session["a"] = 1
+            await session.load("strong")
+
+        with pytest.raises(ConfigError, match="strong"):
+            await tab.do(act)
+
+    async def test_an_outage(self) -> None:
+        """503: what was heard before is not good enough for whoever asked to be sure."""
+        site = Watched()
+        tab = await site.signed_in()
+        site.store.failure = ConnectionError("away")
+
+        async def act(session: Session) -> None:
+            await session.load("strong")
+            dict(session)
+
+        assert await tab.status(dict) == 200
+        assert await tab.status(act) == 503
+
+    async def test_what_is_held_is_read_again(self) -> None:
+        """Another tab has changed it since."""
+        site = Site(Token(private={"p"}, spill=RecordingStore()))
+        tab = site.tab()
+        await tab.put(p=1)
+        other = tab.beside()
+        other.jar = dict(tab.jar)
+
+        async def act(session: Session) -> tuple[Any, Any]:
+            before = session["p"]
+            await other.put(p=2)
+            await session.load("strong")
+            return before, session["p"]
+
+        assert await tab.do(act) == (1, 2)
+
+
 class TestAfterwards:
     """Ended is not locked out."""
 
@@ -189,8 +327,11 @@ class TestLateRequests:
         assert slow.cookies_set == []
 
     async def test_a_late_response_replants_a_token_that_opens_nothing(self) -> None:
-        """nextjs-auth0#544: the response of a slow request comes after the logout's. Its token is refused."""
-        site = Watched()
+        """nextjs-auth0#544: the response of a slow request comes after the logout's. Its token is refused.
+
+        (Where overwritten changes are detected, so is this one: the request is refused, at once.)
+        """
+        site = Watched(detect_loss=False)
         tab = await site.signed_in()
         slow = tab.beside()  # the same browser
         slow.jar = dict(tab.jar)
@@ -212,6 +353,19 @@ class TestLateRequests:
         assert await tab.see(0) == {}
         site.clock.advance(5.1)
         assert await tab.see(1) == {}
+
+    async def test_a_late_write_on_an_instance_that_does_not_know_yet(self) -> None:
+        """Its change has to be committed to the session's record, which has ended: 409, and nothing is planted."""
+        site = Watched()
+        tab = await site.signed_in()
+        slow = copy_of(tab)
+
+        async def act(session: Session) -> None:
+            session["a"] = 1
+            await tab.do(lambda session: session.logout(), 0)
+
+        assert await slow.status(act, 1) == 409
+        assert slow.cookies_set == []
 
     async def test_a_request_that_is_slower_than_the_bound_asks_again(self) -> None:
         """Before it acknowledges anything: what it heard when it began is too old by now."""
@@ -297,8 +451,9 @@ class TestCost:
         await tab.do(lambda session: session.logout())
 
     async def test_two_commands_in_each_bound_and_session(self) -> None:
-        """A hundred requests within five seconds ask twice; anonymous ones once."""
-        site = Watched(instances=1)
+        """A hundred requests within five seconds ask twice; anonymous ones once. (What changes cost besides is in
+        test_sessions_marks.)"""
+        site = Watched(instances=1, detect_loss=False)
         tab = await self.fresh(site)
         for number in range(100):
             await tab.put(a=number)
@@ -323,7 +478,7 @@ class TestCost:
 
     async def test_what_beginning_and_ending_cost(self) -> None:
         """Sign-in asks when the user was signed out last; logout is one note; both ends of `end_all` are two."""
-        site = Watched(instances=1)
+        site = Watched(instances=1, detect_loss=False)
         tab = site.tab()
         await tab.do(lambda session: session.login("ann"))
         assert site.store.taken() == ["load"]

@@ -119,6 +119,38 @@ async def test_a_value_that_becomes_private_leaves_the_token() -> None:
     assert (await late.see())["oauth_token"] == "new"  # and not the one that its own token still has
 
 
+@pytest.mark.parametrize("settings", [FORMATS["jws"], FORMATS["paseto public"]], ids=["jws", "paseto public"])
+async def test_a_value_that_is_not_private_any_more_stays_where_it_is(settings: dict[str, Any]) -> None:
+    """Nor public: by being forgotten in the settings it becomes readable by nobody, and no request fails for it."""
+    keys, store = Keyring.generate(), RecordingStore()
+    before = Site(Token(**settings, private={"oauth_token", "cart"}, spill=store), keys=keys)
+    site = Site(Token(**settings, private={"oauth_token"}, spill=store), keys=keys)
+    tab = before.tab()
+    await tab.put(role="admin", cart=[SECRET], oauth_token=SECRET)
+    tab.site = site
+    for _ in range(3):
+        site.clock.advance(600)
+        assert await tab.see() == {"role": "admin", "cart": [SECRET], "oauth_token": SECRET}
+        assert tab.cookies_set == ["__Host-session"]  # its deadline is put off
+    await tab.do(lambda session: session["cart"].append("tea"))
+    await tab.do(lambda session: session.login("ann"))
+    assert (await tab.see(1))["cart"] == [SECRET, "tea"]
+    assert SECRET.encode() not in readable_parts(whole_token(tab))
+
+
+async def test_a_reader_is_not_disturbed_by_what_is_not_public_any_more() -> None:
+    """A renewal that would tell what must not be told is left out, and the request is answered."""
+    keys = Keyring.generate()
+    before = Site(Token("jws", public={"role", "cart"}, private={"p"}, spill=RecordingStore()), keys=keys)
+    tab = before.tab()
+    store = before.instances[0]._engine._backing.held.store.store  # type: ignore[union-attr]  # it has one
+    await tab.put(role="admin", p=("a", "tuple"))
+    site = tab.site = Site(Token("jws", public={"role", "cart", "p"}, private={"x"}, spill=store), keys=keys)
+    site.clock.advance(600)
+    assert await tab.see() == {"role": "admin", "p": ("a", "tuple")}
+    assert tab.cookies_set == []
+
+
 async def test_two_tabs_that_change_different_private_values() -> None:
     """They are held in the store, so neither change is lost, whichever token the browser keeps."""
     tab = Site(Token(private={"p_*"}, spill=RecordingStore())).tab()

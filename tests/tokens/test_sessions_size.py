@@ -183,12 +183,12 @@ class TestSpill:
     """With a store, the overflow goes there, and nothing else."""
 
     def site(self, store: Any, **settings: Any) -> Site:
-        return Site(Token(max_bytes=2_000, spill=store, **settings))
+        return Site(Token(max_bytes=2_000, spill=store), **settings)
 
     async def test_only_the_overflow(self) -> None:
         """The store gets the one large value; it comes back on any instance, with one command."""
         store = RecordingStore()
-        tab = self.site(store).tab()
+        tab = self.site(store, detect_loss=False).tab()
         await tab.put(name="ann", cart=["tea"])
         assert store.taken() == []
         big = text(5_000)
@@ -265,7 +265,7 @@ class TestSpill:
     async def test_an_outage_is_noticed_by_who_touches_it(self) -> None:
         """503 for a request that looks at the session, nothing for one that does not; and no cookie is touched."""
         store = RecordingStore()
-        site = self.site(store)
+        site = self.site(store, detect_loss=False)
         tab, small = site.tab(), site.tab()
         await tab.put(big=text(5_000))
         await small.put(a=1)
@@ -290,10 +290,12 @@ class TestSpill:
         store.failure = None
         assert await tab.see() == {"a": 1}
 
-    async def test_a_lost_answer_leaves_the_session_usable(self) -> None:
+    @pytest.mark.parametrize("method", ["create", "commit"])
+    async def test_a_lost_answer_leaves_the_session_usable(self, method: str) -> None:
         """The overflow arrived and the answer did not: the next attempt finds it there, and goes on."""
-        store = Flaky(RecordingStore(), schedule=["after"], methods={"create"})
-        tab = self.site(store).tab()
+        detects = method == "commit"
+        store = Flaky(RecordingStore(), schedule=["after"], methods={method})
+        tab = self.site(store, detect_loss=detects).tab()
         await tab.put(a=1)
         assert await tab.status(lambda session: session.update(big=text(5_000))) == 503
         big = text(5_000)

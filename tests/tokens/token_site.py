@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -95,6 +96,40 @@ class Tab(Browser):
         """The names of the cookies that the last response set or cleared."""
         assert self.last is not None
         return [line.partition("=")[0] for line in self.last.all("set-cookie")]
+
+
+def regressions(site: Site) -> list[str]:
+    """What was told of overwritten changes since the last time."""
+    details = [event.detail for event in site.events if event.kind == "regression"]
+    site.events.clear()
+    return details
+
+
+async def overlapping(tab: Tab, *acts: Act) -> None:
+    """Requests of several tabs that all read before any of them responds, on the instances in turn."""
+    ready = asyncio.Barrier(len(acts))
+
+    def waiting(act: Act) -> Act:
+        async def handler(session: Session) -> None:
+            act(session)
+            await ready.wait()
+
+        return handler
+
+    tabs = [tab.beside() for _ in acts]
+    await asyncio.gather(
+        *(each.do(waiting(act), n % 2) for n, (each, act) in enumerate(zip(tabs, acts, strict=True)))
+    )
+
+
+def setting(**values: Any) -> Act:
+    """A handler that sets values."""
+    return lambda session: session.update(values)
+
+
+def counting(name: str) -> Act:
+    """A handler that counts one up."""
+    return lambda session: session.alter(name, lambda n: n + 1, default=0)
 
 
 async def _app(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..commits import Regression
 from ..cookies import Cookies
 from ..errors import ConfigError
 from ..events import Events
@@ -18,7 +19,7 @@ from .chunks import TokenCookies
 from .claims import LEEWAY_SECONDS
 from .engine import TokenEngine
 from .held import Held
-from .revocation import Revocations
+from .revocation import Revocations, about
 from .sealing import Sealing
 
 
@@ -46,6 +47,8 @@ def token_engine(
     *,
     transport: Transport,
     name: str,
+    detect_loss: bool | None,
+    regression: Regression,
     timeouts: Timeouts,
     clock: Callable[[], float],
     events: Events,
@@ -71,18 +74,58 @@ def token_engine(
         # Tokens of instances whose clocks are further ahead are refused. Access tokens begin by a Bearer's clock.
         skew = 0.0 if transport == "bearer" else LEEWAY_SECONDS
         revocations = Revocations(
-            notes, within=token.revoke_within, longest_life=timeouts.absolute, skew=skew, clock=clock
+            notes,
+            tokens=about(token, purpose),
+            within=token.revoke_within,
+            longest_life=timeouts.absolute,
+            skew=skew,
+            clock=clock,
         )
+    marked = spill or notes
+    detects = _detects(detect_loss, regression, marked is not None, is_bearer=transport == "bearer")
+    if not detects:
+        marked = spill
     return TokenEngine(
         token,
         sealing=Sealing(token, keyring, purpose),
         carrier=carrier,
-        backing=Backing(Held(spill) if spill is not None else None, revocations),
+        backing=Backing(Held(marked, _told(events)) if marked is not None else None, revocations),
+        detects=detects,
+        regression=regression,
         timeouts=timeouts,
         clock=clock,
         events=events,
         read_only=transport == "bearer",
     )
+
+
+def _detects(detect_loss: bool | None, regression: Regression, has_store: bool, *, is_bearer: bool) -> bool:
+    """Whether tabs that overwrite each other's changes are to be noticed. Raises `ConfigError`."""
+    if detect_loss and is_bearer:
+        raise ConfigError("detect_loss= is about changes, and sessions of a Bearer are changed there")
+    if detect_loss and not has_store:
+        raise ConfigError(
+            "detect_loss= beside token= takes a store that remembers each change: Token(spill=…) or "
+            "Token(revocation=…)"
+        )
+    detects = has_store and not is_bearer and detect_loss is not False
+    if regression == "end" and not detects:
+        raise ConfigError(
+            'regression="end" beside token= takes a store in which losses are detected: Token(spill=…) or '
+            "Token(revocation=…), and not detect_loss=False"
+        )
+    return detects
+
+
+def _told(events: Events) -> Callable[[str], None]:
+    def tell(handle: str) -> None:
+        events.tell(
+            "regression",
+            handle,
+            detail="what the server had of the session is gone; it goes on from its token",
+        )
+
+    return tell
 
 
 def _guarded(named: str | Store) -> Guard:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .. import writes
+from ..commits import Regression
 from ..committing import Committing
 from ..cookies import key_of
 from ..errors import ConfigError, HoldfastError, ResponseStarted, SessionGone, StoreError
-from ..events import Events
+from ..events import Events, Kind
 from ..record import Record
 from ..session import Session
 from ..timeouts import Timeouts
@@ -23,7 +24,9 @@ from . import Token
 from .backing import Backing
 from .carriers import Carrier
 from .chunks import Beside
-from .placing import place
+from .drafts import Draft
+from .keeping import Keeping
+from .placing import Placed, place
 from .sealing import Carried, Sealing
 
 _IDENTITY_BYTES = 16
@@ -54,6 +57,8 @@ class TokenCommits(Committing):
         sealing: Sealing,
         carrier: Carrier,
         backing: Backing,
+        detects: bool,
+        regression: Regression,
         timeouts: Timeouts,
         clock: Callable[[], float],
         events: Events,
@@ -61,12 +66,16 @@ class TokenCommits(Committing):
     ) -> None:
         super().__init__(backing.carry, timeouts, clock, events)
         self._private = token.private
+        self._public = token.public if token.is_readable else None
         # What others read of a token must not come and go with its size.
-        self._may_spill = backing.held is not None and not token.is_readable
+        self._may_spill = token.spill is not None and not token.is_readable
         self._most = min(token.max_bytes, carrier.most)
         self._sealing = sealing
         self._carrier = carrier
         self._backing = backing
+        self._keeping = Keeping(
+            backing, detects=detects, regression=regression, timeouts=timeouts, events=events
+        )
         self._read_only = read_only
 
     def is_settled(self, session: Session) -> bool:
@@ -92,10 +101,11 @@ class TokenCommits(Committing):
         if not self._is_due(session, now):
             return
         try:
-            await self._carry(self._keep(session, work, now))
+            await self._carry(self._keep(session, work, now, renews=True))
         except StoreError as error:
             self._events.tell("store unavailable", session._key, detail=str(error))
-        except HoldfastError:
+        except (HoldfastError, TypeError):
+            # Another tab was faster; or what was accepted once is refused since the settings have changed.
             return
 
     def _is_due(self, session: Session, now: float) -> bool:
@@ -106,8 +116,9 @@ class TokenCommits(Committing):
             return False
         return sender.said.stale_key or self._timeouts.renewed(record, now) is not None
 
-    async def _keep(self, session: Session, work: Work, now: float) -> None:
-        record, held = session._record, self._backing.held
+    async def _keep(self, session: Session, work: Work, now: float, *, renews: bool = False) -> None:
+        """Do what the request asks for, or only what `renews` the session."""
+        record = session._record
         await self._check_is_not_over(session)
         if record is None and not (work.set or session._owner):
             await self._log_out(session, now)
@@ -115,28 +126,58 @@ class TokenCommits(Committing):
         identity = session._identity if record is not None and not session._rotating else None
         is_fresh = identity is None
         identity = identity or os.urandom(_IDENTITY_BYTES)
-        handle, successor = key_of(identity), await self._successor(session, record, work, now)
-        placed = place(
-            successor,
+        handle, old = key_of(identity), session._key
+        before = session._held if record is not None else None
+        draft = Draft(
+            await self._successor(session, record, now),
+            {} if record is None else record.values,
+            work,
             private=self._private,
-            may_spill=self._may_spill,
-            most=self._most,
-            seal=lambda travelling, held: self._sealing.seal(identity, travelling, held, now),
-            size=self._carrier.sent_size,
+            place=self._placing(session, identity, now),
+            mark=self._keeping.mark(None if is_fresh else before),
         )
         await self._log_out(session, now)
-        before = session._held
-        if held is not None:
-            seen = record.values if record is not None else ()
-            session._held = await held.keep(
-                handle, None if is_fresh else before, placed.held, seen, successor, now
+        said = self._said(session)
+        if not is_fresh:
+            session._held = await self._keeping.change(handle, draft, before, said, now, renews=renews)
+        elif record is None or old is None:
+            session._held = await self._keeping.begin(handle, draft, now)
+        else:
+            session._held = await self._keeping.move(old, before, said, handle, draft, now)
+            self._events.tell("session renewed", handle, session._owner, f"was {old}")
+        session._rebase(handle, draft.record)
+        self._plant(session, identity, draft.placed.token, draft.record, now)
+        kind: Kind = "session created" if record is None else "token sealed"
+        self._events.tell(kind, handle, draft.record.owner)
+
+    def _placing(
+        self, session: Session, identity: bytes, now: float
+    ) -> Callable[[Record, int | None], Placed]:
+        """How the session's token is made, given the record and the mark that it bears."""
+        sender: Sender | None = session._known
+        stays: frozenset[str] = frozenset()
+        if self._public is not None and sender is not None and session._record is not None:
+            # What was private when it was put in does not become readable by being forgotten in the settings.
+            stays = frozenset(name for name in sender.said.held if name not in self._public)
+
+        def made(record: Record, mark: int | None) -> Placed:
+            return place(
+                record,
+                private=self._private,
+                stays=stays,
+                may_spill=self._may_spill,
+                most=self._most,
+                seal=lambda travelling, held: self._sealing.seal(identity, travelling, held, now, mark=mark),
+                size=self._carrier.sent_size,
             )
-        if is_fresh and record is not None and session._key is not None:
-            await self._end(session._key, before, now, moves=True)
-            self._events.tell("session renewed", handle, successor.owner, f"was {session._key}")
-        session._rebase(handle, successor)
-        self._plant(session, identity, placed.token, successor, now)
-        self._events.tell("session created" if record is None else "token sealed", handle, successor.owner)
+
+        return made
+
+    def _said(self, session: Session) -> int | None:
+        """What the request's token says of the record on the server, while nothing is newer than that token."""
+        sender: Sender | None = session._known
+        is_newest = sender is not None and session._key == sender.handle and not session._is_fresh
+        return sender.said.mark if is_newest and sender is not None else None
 
     async def _check_is_not_over(self, session: Session) -> None:
         """Raise `SessionGone` if the session has ended since it was loaded: a slow request does not bring it back.
@@ -156,7 +197,7 @@ class TokenCommits(Committing):
             return
         if session._leaving is not None:
             handle, last = session._leaving
-            await self._end(handle, session._held, now, moves=False)
+            await self._keeping.end(handle, session._held, now)
             self._events.tell("session ended", handle, last.owner)
             session._leaving, session._held = None, None
         # A token of this very request's has not been sent yet, and never will be.
@@ -165,8 +206,8 @@ class TokenCommits(Committing):
             session._cleared = self._carrier.clear(self._beside(session).parts)
         session._logged_out = False
 
-    async def _successor(self, session: Session, record: Record | None, work: Work, now: float) -> Record:
-        """What the session is after this request."""
+    async def _successor(self, session: Session, record: Record | None, now: float) -> Record:
+        """What the session is after this request, but for its values."""
         owner, revocations = session._owner, self._backing.revocations
         if record is not None and not session._signing_in:
             created_at = record.created_at
@@ -174,22 +215,14 @@ class TokenCommits(Committing):
             created_at = await revocations.begins(owner, now)
         else:
             created_at = now
-        values = {} if record is None else {n: d for n, d in record.values.items() if n not in work.unset}
         return Record(
             version=1 if record is None else record.version + 1,
             tag=writes.new_tag(),
-            values={**values, **work.set},
+            values={},
             owner=owner,
             created_at=created_at,
             expires_at=self._timeouts.expiry(created_at, now),
         )
-
-    async def _end(self, handle: str, held: Record | None, now: float, *, moves: bool) -> None:
-        """Do what can be done so that a token that is out there opens nothing any more."""
-        if self._backing.revocations is not None:
-            await self._backing.revocations.end(handle, moves=moves)
-        if self._backing.held is not None and held is not None:
-            await self._backing.held.end(handle, held, now, moves=moves)
 
     def _plant(self, session: Session, identity: bytes, token: bytes, record: Record, now: float) -> None:
         """Turn the token into headers, and say so if requests will grow too large for what is in between."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from .. import writes
+from ..commits import Regression
 from ..cookies import key_of
 from ..engine import JUST_ENDED_SECONDS
 from ..errors import BadToken, ConfigError, SessionGone, StoreError
@@ -20,10 +21,11 @@ from ..record import Record
 from ..session import Session
 from ..timeouts import Timeouts
 from . import Token
+from .answers import Ending
 from .backing import Backing
 from .carriers import Carrier
 from .commits import Sender, TokenCommits
-from .revocation import Ending
+from .revocation import Revocations
 from .sealing import Sealing
 
 # What is held was there, and is not any more: nobody knows since when.
@@ -40,6 +42,8 @@ class TokenEngine:
         sealing: Sealing,
         carrier: Carrier,
         backing: Backing,
+        detects: bool = False,
+        regression: Regression = "accept",
         timeouts: Timeouts,
         clock: Callable[[], float],
         events: Events,
@@ -59,6 +63,8 @@ class TokenEngine:
             sealing=sealing,
             carrier=carrier,
             backing=backing,
+            detects=detects,
+            regression=regression,
             timeouts=timeouts,
             clock=clock,
             events=events,
@@ -101,37 +107,47 @@ class TokenEngine:
         """Load the session from its token. What is to be awaited, where a store has to be asked."""
         session._read()
         sender: Sender | None = session._known
-        if sender is None or session._loaded:
+        anew = freshness == "strong"
+        if sender is None or (session._loaded and not (anew and self._is_as_sent(session))):
             return None
         ending, is_due = None, False
         if (revocations := self._backing.revocations) is not None:
             record = sender.said.record
             ending, is_due = revocations.at_hand(sender.handle, record.owner, record.created_at)
+            is_due = is_due or anew
         if ending is not None:
             self._refuse(session, sender, ending)
         elif is_due or sender.said.held:
-            return self._load_with_stores(session, sender)
+            return self._load_with_stores(session, sender, anew=anew)
         else:
             self._take(session, sender, None)
         return None
 
-    async def _load_with_stores(self, session: Session, sender: Sender) -> None:
+    def _is_as_sent(self, session: Session) -> bool:
+        """Whether it can be loaded again. Raises `ConfigError` if it was changed since it was loaded."""
+        if session._record is None or session._is_fresh:
+            return False  # it is over, or this very request has made a newer token
+        if session._is_changed():
+            raise ConfigError("ask for a strong read before the session is changed")
+        return True
+
+    async def _load_with_stores(self, session: Session, sender: Sender, *, anew: bool) -> None:
         try:
-            ending, held = await self._backing.carry(self._ask(sender))
+            ending, held = await self._backing.carry(self._ask(sender, anew=anew))
         except StoreError as error:
             self._events.tell("store unavailable", sender.handle, detail=str(error))
             session._reading = Reading("none", (("store", str(error)),))
-            session._failure = error
+            session._failure, session._loaded = error, False
             return
         if ending is not None:
             self._refuse(session, sender, ending)
         else:
             self._take(session, sender, held)
 
-    async def _ask(self, sender: Sender) -> tuple[Ending | None, Record | None]:
+    async def _ask(self, sender: Sender, *, anew: bool) -> tuple[Ending | None, Record | None]:
         record, revocations, held = sender.said.record, self._backing.revocations, self._backing.held
         if revocations is not None:
-            ending = await revocations.ask(sender.handle, record.owner, record.created_at)
+            ending = await revocations.ask(sender.handle, record.owner, record.created_at, anew=anew)
             if ending is not None:
                 return ending, None
         if not sender.said.held:
@@ -139,20 +155,27 @@ class TokenEngine:
         kept = await held.load(sender.handle) if held is not None else None
         if kept is None:
             return _LONG_AGO, None
-        return (Ending(kept.created_at, writes.goes_on(kept)), None) if kept.ended else (None, kept)
+        # It may have run out; the session lives as long as its token says.
+        ended_at = writes.ended_at(kept)
+        return (None, kept) if ended_at is None else (Ending(ended_at, writes.goes_on(kept)), None)
 
     def _take(self, session: Session, sender: Sender, held: Record | None) -> None:
         session._failure = None
         session._reading = Reading("token")
-        record = sender.said.record
+        record, mark = sender.said.record, sender.said.mark
         if held is not None:
-            # Of what is private the server knows best. Of the rest, it shows what this token has left with it.
+            # Of what is private the server knows best. Of the rest, it shows what this token has left with it, or
+            # everything if that is newer than the token.
+            is_newer = bool(mark) and held.version > (mark or 0)
             kept = {
                 name: data
                 for name, data in held.values.items()
-                if name in sender.said.held or name in self._private
+                if is_newer or name in sender.said.held or name in self._private
             }
             record = record._replace(values={**record.values, **kept})
+        elif mark is not None:
+            # There is a record, which holds nothing; all that is known of it is its version.
+            held = record._replace(version=mark, values={})
         session._held = held
         session._attach(sender.handle, record)
 
@@ -178,9 +201,17 @@ class TokenEngine:
     async def end(self, handle: str) -> bool:
         """Let no token of the session count any more; it cannot be known whether there was one."""
         self._refuse_for_bearer("end")
-        await self._backing.carry(self._backing.told().end(handle))
+        await self._backing.carry(self._end(self._backing.told(), handle))
         self._events.tell("session revoked", handle)
         return True
+
+    async def _end(self, revocations: Revocations, handle: str) -> None:
+        await revocations.end(handle)
+        if (held := self._backing.held) is not None:
+            # What is held for it goes at once, and not only once it expires.
+            kept = await held.load(handle)
+            if kept is not None and not kept.ended:
+                await held.end(handle, kept, self._clock(), moves=False)
 
     async def end_all(self, owner: str) -> None:
         """Let no token of the user's count whose session began until now."""

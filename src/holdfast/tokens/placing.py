@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from ..errors import SessionTooLarge
@@ -26,6 +26,7 @@ def place(
     record: Record,
     *,
     private: Secrecy,
+    stays: Collection[str] = (),
     may_spill: bool,
     most: int,
     seal: Callable[[Record, frozenset[str]], bytes],
@@ -33,10 +34,10 @@ def place(
 ) -> Placed:
     """Seal a record into a token of `most` bytes at most, as `size` counts them.
 
-    What is private is held back; then, if that `may_spill`, the largest values, until the rest fits. Raises
-    `SessionTooLarge`, naming the largest keys.
+    What is private is held back, and what `stays` where it is; then, if that `may_spill`, the largest values, until
+    the rest fits. Raises `SessionTooLarge`, naming the largest keys.
     """
-    held = {name: data for name, data in record.values.items() if name in private}
+    held = {name: data for name, data in record.values.items() if name in private or name in stays}
     travelling = {name: data for name, data in record.values.items() if name not in held}
     left = _ROUNDS
     while True:

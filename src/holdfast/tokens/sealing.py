@@ -8,7 +8,7 @@ from ..errors import BadToken
 from ..keyring import Keyring
 from ..record import Record
 from . import Token
-from .texts import PublicText, SealedText, claims_of, record_of
+from .texts import PublicText, SealedText, claims_of, mark_of, record_of
 
 
 class Carried(NamedTuple):
@@ -18,6 +18,9 @@ class Carried(NamedTuple):
     record: Record
     held: frozenset[str]
     stale_key: bool  # it was made under a key that is not the newest any more
+    mark: int | None = (
+        None  # the version of the record on the server; 0: there is one; None: none is known of
+    )
 
     def __repr__(self) -> str:
         """Without the identity, which opens the session, and without values."""
@@ -44,12 +47,16 @@ class Sealing:
         # More than any token of ours: what is longer is not even looked at.
         self._longest = 2 * token.max_bytes
 
-    def seal(self, identity: bytes, record: Record, held: frozenset[str], now: float) -> bytes:
+    def seal(
+        self, identity: bytes, record: Record, held: frozenset[str], now: float, *, mark: int | None = None
+    ) -> bytes:
         """The token. Raises TypeError for a value that must not stand in it."""
         claims = claims_of(record, identity, now, binary=self._text.binary)
         claims.update(self._text.write(record.values))
         if held:
             claims["held"] = sorted(held)
+        if mark is not None:
+            claims["mark"] = mark
         return self._format.seal(claims, now)
 
     def open(self, token: bytes, now: float) -> Carried:
@@ -61,7 +68,7 @@ class Sealing:
         held = claims.get("held", [])
         if type(held) is not list or not all(type(name) is str for name in held):
             raise BadToken("malformed")
-        return Carried(identity, record, frozenset(held), not self._format.is_newest(token))
+        return Carried(identity, record, frozenset(held), not self._format.is_newest(token), mark_of(claims))
 
 
 def _format(token: Token, keyring: Keyring, name: str) -> _Format:

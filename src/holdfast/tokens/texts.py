@@ -14,7 +14,7 @@ from .compact import pack, unpack
 
 # Registered claims (RFC 7519, 4.1; OpenID Connect Core, 2), and Holdfast's own, which no value may pass for.
 RESERVED = frozenset(
-    {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "ver", "tag", "held", "ses"}
+    {"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "auth_time", "ver", "tag", "held", "mark", "ses"}
 )
 
 _TAG_BYTES = 8
@@ -169,3 +169,13 @@ def record_of(claims: Mapping[str, Any], values: Mapping[str, bytes]) -> tuple[b
     if not identity or len(tag) != _TAG_BYTES:
         raise BadToken("malformed")
     return identity, Record(version, tag, values, owner, float(created_at), float(claims["exp"]))  # type: ignore[arg-type]  # checked
+
+
+def mark_of(claims: Mapping[str, Any]) -> int | None:
+    """What a token says of the record that the server has beside it; None if it says nothing. Raises `BadToken`."""
+    if "mark" not in claims:
+        return None
+    mark = claims["mark"]
+    if type(mark) is not int or not 0 <= mark <= EXACT:
+        raise BadToken("malformed")
+    return mark

@@ -1,0 +1,53 @@
+"""What one request makes of a session that travels: once, or again upon what another request has been faster with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from .. import writes
+from ..record import Record
+from ..work import Work
+from . import Secrecy
+from .placing import Placed
+
+
+class Draft:
+    """The session after a request: `record` with all of its values, and `placed`, its token and what it leaves behind.
+
+    `seen` are the values that the request was shown, `place` makes a token of a record, given the mark that it bears.
+    """
+
+    def __init__(
+        self,
+        successor: Record,
+        seen: Mapping[str, bytes],
+        work: Work,
+        *,
+        private: Secrecy,
+        place: Callable[[Record, int | None], Placed],
+        mark: int | None,
+    ) -> None:
+        self._shown = seen
+        self.seen = frozenset(seen)  # the names that this request, or what it goes on from, is about
+        self._work = work
+        self._private = private
+        self._place = place
+        self.record = successor._replace(values=writes.applied(seen, work))
+        self.placed = place(self.record, mark)
+
+    def upon(self, held: Mapping[str, bytes], mark: int | None) -> None:
+        """Make it anew, where the server holds something else by now than what the request was shown.
+
+        All that is held counts, and it alone where values are private; what was altered is altered anew. Of what
+        travels nobody knows anything newer than the request does.
+        """
+        values = {name: data for name, data in self._shown.items() if name not in self._private}
+        values.update(held)
+        self.seen |= held.keys()
+        self._work = self._work.on(values)
+        self.record = self.record._replace(values=writes.applied(values, self._work))
+        self.placed = self._place(self.record, mark)
+
+    def without_mark(self) -> None:
+        """Make the token anew, as one that knows of no record on the server."""
+        self.placed = self._place(self.record, None)

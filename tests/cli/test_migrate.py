@@ -140,7 +140,7 @@ def test_a_store_that_asks_to_slow_down_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing fails because a store is busy for a while."""
-    monkeypatch.setattr("holdfast.cli._migration._LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("holdfast.cli._patience._LONGEST_PAUSE_SECONDS", 0.05)
     from holdfast.cli._migration import Migration
     from holdfast.stores.memory import MemoryStore
 

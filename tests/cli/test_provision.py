@@ -107,7 +107,35 @@ class TestAnyStore:
         assert main(["provision", "engine://host/name"]) == 1
         out = capsys.readouterr().out
         assert "  wrong    table t  its key should be id\n" in out
-        assert out.endswith("1 made, 1 wrong.\nWhat is wrong is left as it is: it is for you to change.\n")
+        assert "\n1 made, 1 wrong.\nWhat is wrong is left as it is: it is for you to change.\n" in out
+        assert out.endswith("\nWhat may stay as it is can be named: --accept PART.\n")
+
+    def test_what_is_wrong_can_be_accepted(
+        self, engine: type[Engine], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """By its name, and only where it is wrong; it is shown all the same."""
+        engine.parts = [
+            Part("table t", "there"),
+            Part("log", "wrong", "it is off"),
+            Part("log size", "there"),
+        ]
+        for extra in ([], ["--check"]):
+            assert main(["provision", "engine://host/name", *extra, "--accept", "log", "--accept", "x"]) == 0
+            out = capsys.readouterr().out
+            assert "\n  accepted log  it is off\n" in out
+            assert out.endswith("\nAll is there. Accepted as it is: 1.\n")
+        engine.parts = [
+            Part("log", "wrong", "it is off"),
+            Part("log size", "wrong"),
+            Part("place", "missing"),
+        ]
+        assert (
+            main(["provision", "engine://host/name", "--check", "--accept", "log", "--accept", "place"]) == 1
+        )
+        out = capsys.readouterr().out
+        assert "  missing  place\n" in out
+        assert "  wrong    log size\n" in out
+        assert "\n1 missing, 1 wrong, 1 accepted.\n" in out
 
     def test_a_store_that_cannot_be_asked(
         self, engine: type[Engine], capsys: pytest.CaptureFixture[str]

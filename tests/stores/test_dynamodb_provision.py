@@ -17,7 +17,7 @@ from records import new_key, new_record
 
 from holdfast._colour import run
 from holdfast.errors import ConfigError
-from holdfast.stores import from_url
+from holdfast.stores import Part, from_url
 from holdfast.stores.dynamodb import DynamoDBStore
 from servers.dynamodb import TABLE, client_of
 
@@ -32,8 +32,11 @@ def store_for(url: str) -> DynamoDBStore:
 
 
 def states(store: DynamoDBStore, *, create: bool) -> list[str]:
-    """The state of each part: the table, its index, and time to live."""
-    return [part.state for part in run(store.provision(create=create))]
+    """The state of each part: the table, its index, and time to live; and that a table is there in one region."""
+    parts = run(store.provision(create=create))
+    if parts[0].state != "missing":
+        assert parts.pop() == Part("one region", "there")
+    return [part.state for part in parts]
 
 
 def make(url: str, table: str, **changes: Any) -> Any:
@@ -70,7 +73,7 @@ def test_it_works_for_async_callers(moto_url: str) -> None:
         await store.provision(create=True)
         return [part.state for part in await store.provision(create=False)]
 
-    assert asyncio.run(scenario()) == ["there"] * 3
+    assert asyncio.run(scenario()) == ["there"] * 4
 
 
 def test_a_table_that_lacks_something_gets_it(moto_url: str) -> None:
@@ -119,11 +122,41 @@ def test_a_wrong_index_and_a_wrong_time_to_live_are_told(moto_url: str) -> None:
         TableName=store._table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires"}
     )
     parts = run(store.provision(create=True))
-    assert [part.state for part in parts] == ["there", "wrong", "wrong"]
+    assert [part.state for part in parts] == ["there", "wrong", "wrong", "there"]
     assert "keys only" in parts[1].detail
     assert "expires" in parts[2].detail
     client.close()
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("consistency", "state"),
+    [
+        ({}, "wrong"),
+        ({"MultiRegionConsistency": "EVENTUAL"}, "wrong"),
+        ({"MultiRegionConsistency": "STRONG"}, "there"),
+    ],
+)
+def test_a_global_table_is_told(moto_url: str, consistency: dict[str, str], state: str) -> None:
+    """Where two regions let one of two changes be lost. (Emulators have no such table: its description is given.)"""
+    client = client_of(endpoint_of(moto_url), config=DynamoDBStore.config())
+
+    def describe(parsed: dict[str, Any], **_: Any) -> None:
+        if "Table" in parsed:
+            replicas = [
+                {"RegionName": region, "ReplicaStatus": "ACTIVE"} for region in ("us-east-2", "us-east-1")
+            ]
+            parsed["Table"] |= {"Replicas": replicas} | consistency
+
+    client.meta.events.register("after-call.dynamodb.DescribeTable", describe)
+    store = DynamoDBStore(client, f"made-{new_key()[:10]}")
+    run(store.provision(create=True))
+    for create in (False, True):
+        *others, part = run(store.provision(create=create))
+        assert [other.state for other in others] == ["there"] * 3
+        assert (part.name, part.state) == ("one region", state)
+        assert ("us-east-1, us-east-2" in part.detail) == (state == "wrong")
+    client.close()
 
 
 def test_an_endpoint_without_time_to_live_is_told(dynalite_url: str) -> None:

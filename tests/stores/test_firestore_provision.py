@@ -177,6 +177,24 @@ def test_the_terraform_is_one() -> None:
     }
 
 
+def test_each_store_has_a_role_of_its_own() -> None:
+    """A project has one role of an id: a second application's code would be refused there, or would share it."""
+    urls = ["s", "s2", "s?database=shop", "s?database=crm", "s?database=shop-a", "s__a?database=shop"]
+    urls += ["a__s?database=shop", "é", "x" * 80, "x" * 81]
+    roles = []
+    for url in urls:
+        store = from_url(f"firestore://my-project/{url}")
+        plain = list(resources(store.as_code("terraform")))
+        (role,) = [body for kind, _, body in plain if kind == "google_project_iam_custom_role"]
+        roles.append(role["role_id"].strip('"'))
+        assert f"gcloud iam roles create {roles[-1]} " in store.as_code("gcloud")
+        assert f"/roles/{roles[-1]} " in store.as_code("gcloud")
+    assert len(set(roles)) == len(urls)
+    assert roles[2] == "holdfast__shop__s"
+    # What Google takes as the id of a role.
+    assert all(re.fullmatch(r"[a-zA-Z0-9_.]{3,64}", role) for role in roles)
+
+
 def test_another_form_is_refused() -> None:
     """With the forms that there are."""
     with pytest.raises(ConfigError, match="gcloud and terraform"):

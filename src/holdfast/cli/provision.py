@@ -9,8 +9,8 @@ import shutil
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ..errors import ConfigError, StoreError
@@ -24,6 +24,14 @@ _NARROWEST, _WIDEST_NAME = 60, 40
 _LONG_ENOUGH_FOR_A_SECRET = 16
 
 
+class _Line(NamedTuple):
+    """A part as it is shown."""
+
+    state: str  # as a `Part` has it, or "accepted"
+    name: str
+    detail: str
+
+
 def register(subparsers: Any) -> None:
     """Add `provision` to the command."""
     parser = subparsers.add_parser(
@@ -31,7 +39,8 @@ def register(subparsers: Any) -> None:
         help="make and check what a store needs: tables, indexes, settings",
         description="Make what a store needs of its engine where it is missing, and check what is there: tables, "
         "containers, indexes, settings. What is there is never changed. Exit status: 0, all is there now; 1, "
-        "something is missing or wrong; 2, the configuration is wrong or the store could not be asked.",
+        "something is missing, or wrong and not accepted; 2, the configuration is wrong or the store could not be "
+        "asked.",
     )
     parser.add_argument(
         "url", nargs="?", metavar="URL", help="the store's URL, as an application names it (HOLDFAST_STORE)"
@@ -44,6 +53,13 @@ def register(subparsers: Any) -> None:
         metavar="FORM",
         help="print it as code, with the least rights that an application needs at run time, and do nothing else: "
         "cloudformation, terraform, bicep, gcloud, sql, acl; each store has its own",
+    )
+    parser.add_argument(
+        "--accept",
+        metavar="PART",
+        action="append",
+        default=[],
+        help="the name of a part that may stay wrong, for the exit status; may be repeated",
     )
     parser.set_defaults(run=run)
 
@@ -76,11 +92,12 @@ def run(arguments: argparse.Namespace) -> int:
         return 130
     print(_shown(url))
     width = max(shutil.get_terminal_size().columns, _NARROWEST) if sys.stdout.isatty() else None
-    for line in _table(parts, width):
-        print(line)
-    for line in _summary(parts):
-        print(line)
-    return 1 if any(part.state in ("missing", "wrong") for part in parts) else 0
+    lines = [_line(part, arguments.accept) for part in parts]
+    for text in _table(lines, width):
+        print(text)
+    for text in _summary(lines):
+        print(text)
+    return 1 if any(line.state in ("missing", "wrong") for line in lines) else 0
 
 
 def _print(code: str) -> int:
@@ -129,7 +146,12 @@ def _provision(store: Store, *, create: bool) -> list[Part]:
     return asyncio.run(provision())
 
 
-def _table(parts: Sequence[Part], width: int | None) -> list[str]:
+def _line(part: Part, accepted: Collection[str]) -> _Line:
+    is_accepted = part.state == "wrong" and part.name in accepted
+    return _Line("accepted" if is_accepted else part.state, part.name, part.detail)
+
+
+def _table(parts: Sequence[_Line], width: int | None) -> list[str]:
     """One part a line: its state, its name, and what it should be. `width` is that of a terminal."""
     widest = min(max((len(part.name) for part in parts if part.detail), default=0), _WIDEST_NAME)
     lines = []
@@ -144,18 +166,19 @@ def _table(parts: Sequence[Part], width: int | None) -> list[str]:
     return lines
 
 
-def _summary(parts: Sequence[Part]) -> list[str]:
+def _summary(parts: Sequence[_Line]) -> list[str]:
     """What to make of it."""
     states = Counter(part.state for part in parts)
     if not states["missing"] and not states["wrong"]:
-        return [f"Made what was missing ({states['made']})." if states["made"] else "All is there."]
-    lines = [
-        ", ".join(f"{states[state]} {state}" for state in ("made", "missing", "wrong") if states[state]) + "."
-    ]
+        rest = f" Accepted as it is: {states['accepted']}." if states["accepted"] else ""
+        return [(f"Made what was missing ({states['made']})." if states["made"] else "All is there.") + rest]
+    told = ("made", "missing", "wrong", "accepted")
+    lines = [", ".join(f"{states[state]} {state}" for state in told if states[state]) + "."]
     if states["missing"]:
         lines.append("What is missing is made without --check.")
     if states["wrong"]:
         lines.append("What is wrong is left as it is: it is for you to change.")
+        lines.append("What may stay as it is can be named: --accept PART.")
     return lines
 
 

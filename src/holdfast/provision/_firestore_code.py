@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from shlex import quote
 
-_ROLE = "holdfastSessions"
+from ._names import one_name
+
+_LONGEST_ROLE = 64
 _PERMISSIONS = tuple(f"datastore.entities.{verb}" for verb in ("create", "delete", "get", "list", "update"))
 
 Fields = Iterable[tuple[str, str]]  # a collection, and a field in it
@@ -41,15 +43,16 @@ def gcloud(project: str, database: str, exempt: Fields, collections: Sequence[st
         "--enable-ttl --async --quiet"
         for collection in collections
     ]
-    condition = f'expression=resource.name=="projects/{project}/databases/{database}",title={_ROLE}'
+    role = _role(database, collections)
+    condition = f'expression=resource.name=="projects/{project}/databases/{database}",title={role}'
     lines += [
         "",
         "# What the application may do: read and write documents of this database.",
-        f"gcloud iam roles describe {_ROLE} --project={quote(project)} > /dev/null 2>&1 ||",
-        f"  gcloud iam roles create {_ROLE} --project={quote(project)} --title='Holdfast sessions' \\",
+        f"gcloud iam roles describe {role} --project={quote(project)} > /dev/null 2>&1 ||",
+        f"  gcloud iam roles create {role} --project={quote(project)} --title='Holdfast sessions' \\",
         f"    --permissions={','.join(_PERMISSIONS)}",
         f'gcloud projects add-iam-policy-binding {quote(project)} --member="$MEMBER" \\',
-        f"  --role=projects/{quote(project)}/roles/{_ROLE} --condition={quote(condition)}",
+        f"  --role=projects/{quote(project)}/roles/{role} --condition={quote(condition)}",
     ]
     return "\n".join([*lines, ""])
 
@@ -78,11 +81,12 @@ def terraform(project: str, database: str, exempt: Fields, collections: Sequence
             f'  field      = "{field}"\n'
             "  index_config {}\n" + ("  ttl_config {}\n" if field == "ttl" else "") + "}\n"
         )
+    role = _role(database, collections)
     permissions = "".join(f'    "{permission}",\n' for permission in _PERMISSIONS)
     parts += [
         'resource "google_project_iam_custom_role" "sessions" {\n'
         f'  project     = "{project}"\n'
-        f'  role_id     = "{_ROLE}"\n'
+        f'  role_id     = "{role}"\n'
         '  title       = "Holdfast sessions"\n'
         f"  permissions = [\n{permissions}  ]\n}}\n",
         'resource "google_project_iam_member" "sessions" {\n'
@@ -90,8 +94,14 @@ def terraform(project: str, database: str, exempt: Fields, collections: Sequence
         "  role    = google_project_iam_custom_role.sessions.id\n"
         "  member  = var.member\n"
         "  condition {\n"
-        f'    title      = "{_ROLE}"\n'
+        f'    title      = "{role}"\n'
         f'    expression = "resource.name == \\"projects/{project}/databases/{database}\\""\n'
         "  }\n}\n",
     ]
     return "\n".join(parts)
+
+
+def _role(database: str, collections: Sequence[str]) -> str:
+    """The role is the whole project's, and a second one of the same id is refused there."""
+    beginning = "holdfast__"
+    return beginning + one_name(database, collections[0], longest=_LONGEST_ROLE - len(beginning), signs="_")

@@ -55,6 +55,8 @@ async def provision(ask: Ask, table: str, *, create: bool) -> list[Part]:
         index = _index_of(found)
     parts.append(_index_part(index, "index" in made))
     parts.append(await _time_to_live(ask, found is not None, create=create and sound))
+    if found is not None:
+        parts.append(_region_part(found))
     return parts
 
 
@@ -107,6 +109,16 @@ def _index_part(index: dict[str, Any] | None, made: bool) -> Part:
     if index["KeySchema"] != _INDEX["KeySchema"] or index["Projection"]["ProjectionType"] != "KEYS_ONLY":
         return Part(name, "wrong", f"it has to be {detail}, or every write is paid for twice")
     return Part(name, "made" if made else "there")
+
+
+def _region_part(found: dict[str, Any]) -> Part:
+    name, replicas = "one region", found.get("Replicas") or []
+    # With strong consistency a change is judged in all regions together, and so is as good as in one.
+    if not replicas or found.get("MultiRegionConsistency") == "STRONG":
+        return Part(name, "there")
+    regions = ", ".join(sorted(str(replica.get("RegionName", "unknown")) for replica in replicas))
+    detail = f"a global table, with replicas in {regions}: of rival changes in two regions one is lost, "
+    return Part(name, "wrong", f"{detail}so that all instances have to use the table of one region")
 
 
 async def _time_to_live(ask: Ask, exists: bool, *, create: bool) -> Part:

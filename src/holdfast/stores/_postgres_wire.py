@@ -33,6 +33,9 @@ class Wire:
         self._blocking: BlockingPool | ReadyPool | None = None
         self._awaited: ReadyAwaitedPool | None = None
         self._loops: _colour.PerLoop[AwaitedPool] | None = None
+        # As far as it is known: a ready pool may find it out as it connects. libpq's default is the user's name.
+        arguments = pool.arguments if isinstance(pool, Settings) else {}
+        self.database: str = arguments.get("dbname") or arguments.get("user") or ""
         # Who has a pool of theirs has loaded the module.
         ready: Any = sys.modules.get("psycopg_pool")
         if isinstance(pool, Settings):

@@ -149,7 +149,7 @@ class PostgresStore:
     def as_code(self, form: str) -> str:
         from ..provision import postgres
 
-        return postgres.as_code(self._table, form)
+        return postgres.as_code(self._wire.database, self._table, form)
 
     async def aclose(self) -> None:
         """Close the connections that the store has made itself, those of other event loops excepted."""

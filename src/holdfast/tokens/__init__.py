@@ -1,7 +1,8 @@
 """Sessions that travel with the client: `Sessions(token=Token(...), keys=...)` needs no store (design §1).
 
 Any instance, a cold one too, opens the token with the keys that all of them share. The price is the client's: a
-session is as large as cookies may be, and two tabs that change it at the same time lose one of the changes.
+session is as large as cookies may be, and two tabs that change it at the same time lose one of the changes (which is
+noticed where a store is there).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A server that accepts and never answers holds no request up: every store gives up in time, in every colour.
 
-A new store is one row in `ROWS`.
+A new store is one row in `ROWS`, and one in `READY` for each kind of client that may be handed in.
 """
 
 from __future__ import annotations
@@ -16,13 +16,25 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiobotocore.session
+import boto3
+import psycopg_pool
 import pytest
+import redis
+import redis.asyncio
+import redis.asyncio.sentinel
+import redis.sentinel
+from google.cloud import firestore
 
 import holdfast
 from holdfast import Change, Record, StoreUnavailable
 from holdfast import _colour as colour
 from holdfast.stores import Store, from_url
+from holdfast.stores.dynamodb import DynamoDBStore
+from holdfast.stores.firestore import FirestoreStore
 from holdfast.stores.guard import Guard
+from holdfast.stores.postgres import PostgresStore
+from holdfast.stores.redis import RedisStore
 
 TIMEOUT_SECONDS = 0.7
 # For the store's own work. Less than the time limit, so that a store is found out that waits twice.
@@ -105,6 +117,95 @@ ROWS: dict[str, Callable[[Silence, float], Store]] = {
 }
 
 
+Made = tuple[Store, Callable[[], Awaitable[object] | object]]
+
+
+def _redis(silence: Silence, timeout: float) -> Made:
+    """With time limits and repetitions of its own, as an application may well have set them."""
+    client = redis.Redis(port=silence.port, socket_timeout=30)
+    return RedisStore(client, timeout=timeout), client.close
+
+
+async def _redis_asyncio(silence: Silence, seconds: float) -> Made:
+    client = redis.asyncio.Redis(port=silence.port, socket_timeout=30)
+    return RedisStore(client, timeout=seconds), client.aclose
+
+
+def _redis_sentinel(silence: Silence, timeout: float) -> Made:
+    watch = redis.sentinel.Sentinel([("127.0.0.1", silence.port)] * 3, socket_timeout=30)
+    client = watch.master_for("primary")
+    return RedisStore(client, timeout=timeout), client.close
+
+
+async def _redis_sentinel_asyncio(silence: Silence, seconds: float) -> Made:
+    watch = redis.asyncio.sentinel.Sentinel([("127.0.0.1", silence.port)] * 3, socket_timeout=30)
+    client = watch.master_for("primary")
+    return RedisStore(client, timeout=seconds), client.aclose
+
+
+def _postgres(silence: Silence, timeout: float) -> Made:
+    """An application's pool that has not been able to connect yet."""
+    place = f"host=127.0.0.1 port={silence.port} connect_timeout=30"
+    pool = psycopg_pool.ConnectionPool(place, min_size=1, open=True)
+    return PostgresStore(pool, timeout=timeout), lambda: pool.close(0)
+
+
+async def _postgres_asyncio(silence: Silence, seconds: float) -> Made:
+    place = f"host=127.0.0.1 port={silence.port} connect_timeout=30"
+    pool = psycopg_pool.AsyncConnectionPool(place, min_size=1, open=False)
+    await pool.open()
+    return PostgresStore(pool, timeout=seconds), lambda: pool.close(0)
+
+
+def _credentials(silence: Silence) -> dict[str, Any]:
+    silence.patch.setenv("AWS_ACCESS_KEY_ID", "none")
+    silence.patch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+    return {"region_name": "eu-west-1", "endpoint_url": f"http://127.0.0.1:{silence.port}"}
+
+
+def _boto3(silence: Silence, timeout: float) -> Made:
+    client = boto3.client("dynamodb", config=DynamoDBStore.config(timeout), **_credentials(silence))
+    return DynamoDBStore(client, "sessions", timeout=timeout), client.close
+
+
+async def _aiobotocore(silence: Silence, seconds: float) -> Made:
+    session, config = aiobotocore.session.get_session(), DynamoDBStore.config(30)
+    context = session.create_client("dynamodb", config=config, **_credentials(silence))
+    store = DynamoDBStore(await context.__aenter__(), "sessions", timeout=seconds)
+    return store, lambda: context.__aexit__(None, None, None)
+
+
+def _firestore_client(silence: Silence, timeout: float) -> Made:
+    silence.patch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{silence.port}")
+    client = firestore.Client(project="project")
+    return FirestoreStore(client, timeout=timeout), client.close
+
+
+async def _firestore_async_client(silence: Silence, seconds: float) -> Made:
+    silence.patch.setenv("FIRESTORE_EMULATOR_HOST", f"127.0.0.1:{silence.port}")
+    client = firestore.AsyncClient(project="project")
+    return FirestoreStore(client, timeout=seconds), client._firestore_api.transport.close
+
+
+# Cosmos DB's clients and those of a Redis Cluster cannot be made where nobody answers: their stores' own tests freeze
+# the server instead.
+READY: dict[str, Callable[[Silence, float], Made | Awaitable[Made]]] = {
+    "redis.Redis": _redis,
+    "redis.asyncio.Redis": _redis_asyncio,
+    "redis.sentinel": _redis_sentinel,
+    "redis.asyncio.sentinel": _redis_sentinel_asyncio,
+    "psycopg_pool.ConnectionPool": _postgres,
+    "psycopg_pool.AsyncConnectionPool": _postgres_asyncio,
+    "boto3": _boto3,
+    "aiobotocore": _aiobotocore,
+    "firestore.Client": _firestore_client,
+    "firestore.AsyncClient": _firestore_async_client,
+}
+
+# What keeps to time limits of its own, which no call can cut, as docs/stores/dynamodb.md says.
+UNCUT = {"boto3"}
+
+
 def calls(store: Guard) -> dict[str, Callable[[], Awaitable[object]]]:
     """The four calls of a store, each on a key of its own."""
     now = time.time()
@@ -144,21 +245,48 @@ def on_a_loop(store: Store, left: float | None) -> dict[str, tuple[object, float
     """The same by tasks of an event loop. Stores that would block it are called in worker threads."""
     guard = Guard(store)
 
-    async def one(call: Any, given: float | None) -> tuple[object, float]:
-        tried = outcome(call, given)
-        return await (tried if "async" in guard.colours else colour.off_loop(tried))
-
-    async def twice() -> dict[str, tuple[object, float]]:
-        wanted = calls(guard)
+    async def closing() -> dict[str, tuple[object, float]]:
         try:
-            for given in (FIRST_SECONDS, left):
-                outcomes = await asyncio.gather(*(one(call, given) for call in wanted.values()))
-            return dict(zip(wanted, outcomes, strict=True))
+            return await _twice(guard, left)
         finally:
             if "async" in guard.colours:
                 await guard.aclose()
 
-    return asyncio.run(twice())
+    return asyncio.run(closing())
+
+
+async def _twice(guard: Guard, left: float | None) -> dict[str, tuple[object, float]]:
+    """The outcomes of the four calls as tasks, at the second try."""
+
+    async def one(call: Any, given: float | None) -> tuple[object, float]:
+        tried = outcome(call, given)
+        return await (tried if "async" in guard.colours else colour.off_loop(tried))
+
+    wanted = calls(guard)
+    for given in (FIRST_SECONDS, left):
+        outcomes = await asyncio.gather(*(one(call, given) for call in wanted.values()))
+    return dict(zip(wanted, outcomes, strict=True))
+
+
+def ready(row: str, silence: Silence, timeout: float, left: float | None) -> dict[str, tuple[object, float]]:
+    """The outcomes with a client that is handed in: in threads, or on an event loop if that is what it is for."""
+    made = READY[row](silence, timeout)
+    if isinstance(made, tuple):
+        store, close = made
+        try:
+            return by_hand(store, left)
+        finally:
+            close()
+
+    async def closing() -> dict[str, tuple[object, float]]:
+        store, close = await made
+        try:
+            return await _twice(Guard(store), left)
+        finally:
+            closed: Any = close()
+            await closed
+
+    return asyncio.run(closing())
 
 
 COLOURS = {"sync": by_hand, "async": on_a_loop}
@@ -175,6 +303,20 @@ def test_a_call_ends_within_its_time_limit(row: str, name: str, silence: Silence
 def test_a_call_ends_before_the_platform_ends_the_request(row: str, name: str, silence: Silence) -> None:
     """However long the store's own limit is."""
     check(lambda: COLOURS[name](ROWS[row](silence, OWN_SECONDS), LEFT_SECONDS), LEFT_SECONDS + SLACK_SECONDS)
+
+
+@pytest.mark.parametrize("row", READY)
+def test_a_call_over_a_ready_client_ends_within_its_time_limit(row: str, silence: Silence) -> None:
+    """Whatever limits and retries the client has of its own."""
+    check(lambda: ready(row, silence, TIMEOUT_SECONDS, None), TIMEOUT_SECONDS + SLACK_SECONDS)
+
+
+@pytest.mark.parametrize("row", [row for row in READY if row not in UNCUT])
+def test_a_call_over_a_ready_client_ends_before_the_platform_ends_the_request(
+    row: str, silence: Silence
+) -> None:
+    """However long the limits of the store and of the client are."""
+    check(lambda: ready(row, silence, OWN_SECONDS, LEFT_SECONDS), LEFT_SECONDS + SLACK_SECONDS)
 
 
 def check(measured: Callable[[], dict[str, tuple[object, float]]], limit: float) -> None:

@@ -87,6 +87,10 @@ class PerLoop(Generic[T]):
             client = self._clients[loop] = self._make()
         return client
 
+    def is_in_use(self) -> bool:
+        """Whether any loop that is not closed has a client."""
+        return any(not loop.is_closed() for loop in list(self._clients))
+
     def pop(self) -> T | None:
         """Forget the running loop's client and return it, for its owner to close."""
         import asyncio

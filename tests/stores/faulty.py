@@ -249,6 +249,23 @@ class SweepLeavesTombstones(Faulty):
         return swept
 
 
+class SweepTakesSealsAtOnce(Faulty):
+    async def sweep(self, now: float) -> int:
+        seals = [key for key, record in self._records.items() if record.expires_at < 0]
+        for key in seals:
+            self._remove(key)
+        return len(seals) + await super().sweep(now)
+
+
+class SweepLeavesSeals(Faulty):
+    async def sweep(self, now: float) -> int:
+        seals = {key: record for key, record in self._records.items() if record.expires_at < 0}
+        swept = await super().sweep(now)
+        for key, seal in seals.items():
+            self.put(key, seal)
+        return swept
+
+
 class SweepDoesNotCount(Faulty):
     async def sweep(self, now: float) -> int:
         await super().sweep(now)

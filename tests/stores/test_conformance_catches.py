@@ -40,6 +40,8 @@ CAUGHT: dict[type[Faulty], set[str]] = {
     faulty.IndexMissesALogin: {"owner-index"},
     faulty.SweepTakesTheLiving: {"sweeping"},
     faulty.SweepLeavesTombstones: {"sweeping"},
+    faulty.SweepTakesSealsAtOnce: {"sweeping"},
+    faulty.SweepLeavesSeals: {"sweeping"},
     faulty.SweepDoesNotCount: {"sweeping"},
     faulty.ScanSkipsOneBetweenPages: {"scanning"},
     faulty.ScanEndsEarly: {"scanning"},

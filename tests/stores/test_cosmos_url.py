@@ -39,7 +39,7 @@ def drive(request: pytest.FixtureRequest) -> Any:
         ("cosmos://account/db/c/more", "a database and a container"),
         ("cosmos://account/db/c#x", "an account, a database"),
         ("cosmos://key@account/db/c", "an account, a database"),
-        ("cosmos://Sn*w/db/c?key=k", "name of an account"),
+        ("cosmos://Sn*w/db/c?key=k", "name of an account: write cosmos://account/database/container"),
         ("cosmos://account:port/db/c?key=k", "no valid account or host"),
         ("cosmos://account/db/a%2Fb?key=k", "a database and a container"),
         ("cosmos://account/db/c?key=k&credential=default", "write one of them"),

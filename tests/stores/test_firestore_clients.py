@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import google.auth
@@ -119,3 +122,39 @@ def test_ready_clients_are_their_owners_to_close(
         FirestoreStore(firestore.Client(project=PROJECT), timeout=0)
     with pytest.raises(ConfigError, match="collection"):
         FirestoreStore(firestore.Client(project=PROJECT), "a/b")
+
+
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_process_that_is_forked_while_credentials_are_looked_up_finds_its_own(
+    monkeypatch: pytest.MonkeyPatch, colour: str
+) -> None:
+    """The thread that looks them up is the parent's alone: the child does not wait for it."""
+    monkeypatch.delenv("FIRESTORE_EMULATOR_HOST", raising=False)
+    drive: Driver = run if colour == "sync" else asyncio.run
+    parent, asked, release = os.getpid(), threading.Event(), threading.Event()
+
+    def look_up(**options: Any) -> Any:
+        if os.getpid() != parent:
+            raise DefaultCredentialsError("none in the child")
+        asked.set()
+        release.wait()
+        raise DefaultCredentialsError("none in the parent")
+
+    monkeypatch.setattr(google.auth, "default", look_up)
+    store = from_url("firestore://project/sessions?timeout=0.1")
+    with pytest.raises(TimeoutError):
+        drive(store.load("x"))
+    assert asked.wait(20)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            for _ in range(100):  # a lookup takes longer than 0.1 seconds where the machine is busy
+                with suppress(TimeoutError):
+                    drive(store.load("x"))
+        except DefaultCredentialsError as error:
+            status = 7 if "in the child" in str(error) else 2
+        finally:
+            os._exit(status)
+    release.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

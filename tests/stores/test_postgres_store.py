@@ -222,6 +222,9 @@ def test_a_wrong_user_is_unavailable_and_no_password_is_shown(postgres_url: str)
     [
         ("postgresql://app:s3cret@host:port/db", "host:5432"),
         ("postgresql://app:s3cret@host/a/b", "host:5432"),
+        ("postgresql://app:s3cret@one,two/db", "a single host"),
+        ("postgresql://app:s3cret@one:5432,two:5432/db", "a single host"),
+        ("postgresql://app:s3cret@host/db?replica=one,two", "replica=host:5432"),
         ("postgresql://app:s3/cret@host/db", "%2F"),
         ("postgresql://app:s3cret@host/db#x", "%23"),
         ("postgresql://app:s3cret@host/db?timeout=0", "above zero"),
@@ -241,6 +244,13 @@ def test_a_url_that_cannot_work_is_refused(url: str, complaint: str) -> None:
         from_url(url)
     assert complaint in str(refusal.value)
     assert "s3cret" not in str(refusal.value)
+
+
+def test_the_shorter_scheme_is_the_same(postgres_url: str) -> None:
+    """`postgres://`, as DATABASE_URL has it on many platforms, is a PostgreSQL like any other."""
+    store, key = from_url(postgres_url.replace("postgresql://", "postgres://")), new_key()
+    run(store.create(key, new_record()))
+    assert run(from_url(postgres_url).load(key)) is not None
 
 
 @pytest.mark.parametrize("client", [None, "postgresql://host/db", object()])

@@ -17,6 +17,8 @@ import hiredis
 import pytest
 import redis
 from records import new_change, new_key, new_record
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from holdfast._colour import run
 from holdfast.record import Record
@@ -42,6 +44,48 @@ def test_an_answer_that_trickles_in_is_given_up(colour: str) -> None:
         with pytest.raises(redis.TimeoutError):
             run(loading) if colour == "sync" else asyncio.run(loading)
         finished.set()
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_signing_in_that_does_not_come_to_an_end_is_given_up(ready: bool) -> None:
+    """Connecting has the time limit of the call as a whole, however many pieces its answers come in."""
+    given_up = Event()
+
+    def trickle(connection: socket.socket) -> None:
+        connection.sendall(b"+")
+        for _ in range(1200):  # a minute
+            connection.sendall(b".")
+            if given_up.wait(0.05):
+                return
+        connection.sendall(b"\r\n")
+
+    with _serving(lambda connection: None, sign_in=trickle) as url:
+        client = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 5), socket_timeout=30)
+        store = RedisStore(client, timeout=1) if ready else RedisStore.from_url(f"{url}?timeout=1")
+        began = time.monotonic()
+        with pytest.raises(redis.TimeoutError):
+            run(store.load("x"))
+        given_up.set()
+        assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_all_addresses_of_a_host_have_one_time_limit(ready: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody answers at any of them: that takes no longer than one that does not answer."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        place = full.getsockname()
+        with socket.create_connection(place):  # from now on connecting gets no answer
+            found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place)] * 40
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: found)
+            url = f"redis://many.example:{place[1]}"
+            client = redis.Redis.from_url(url)
+            store = RedisStore(client, timeout=1) if ready else RedisStore.from_url(f"{url}?timeout=1")
+            began = time.monotonic()
+            with pytest.raises(redis.TimeoutError):
+                run(store.load("x"))
+            assert time.monotonic() - began < 10
 
 
 def test_what_nobody_has_asked_for_is_not_taken_for_an_answer() -> None:
@@ -109,14 +153,17 @@ def test_a_fork_leaves_the_parents_connections_as_they_are(tmp_path: Path) -> No
 
 
 @contextmanager
-def _serving(answer: Callable[[socket.socket], None]) -> Iterator[str]:
+def _serving(
+    answer: Callable[[socket.socket], None],
+    sign_in: Callable[[socket.socket], None] = lambda connection: connection.sendall(b"+OK\r\n"),
+) -> Iterator[str]:
     """The URL of a server that lets redis-py sign in, and answers what is asked then as it is told to."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             while asked := self.request.recv(65536):
                 if b"SETINFO" in asked:
-                    self.request.sendall(b"+OK\r\n")
+                    sign_in(self.request)
                 else:
                     answer(self.request)
 

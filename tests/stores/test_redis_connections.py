@@ -297,14 +297,48 @@ def test_aclose_closes_and_a_later_call_connects_again(redis_server: RedisServer
     assert drive(store.load("x")) is None
 
 
+def test_a_connection_that_is_in_use_is_closed_once_it_is_not(redis_server: RedisServer) -> None:
+    """aclose() waits for no call, and nothing is left of one that was under way."""
+    store = RedisStore.from_url(f"{redis_server.url}?timeout=60")
+
+    async def scenario() -> Any:
+        waiting = asyncio.create_task(store._way.ask((b"BLPOP", b"turns", b"0")))
+        with redis.Redis.from_url(redis_server.url) as client:
+            await asyncio.to_thread(wait_until, lambda: client.info("clients")["blocked_clients"] == 1, 20)
+            await store.aclose()
+            client.rpush("turns", "yours")
+        (answer,) = await waiting
+        await asyncio.to_thread(wait_until, lambda: connected(redis_server) == 0, 20)
+        return answer
+
+    assert asyncio.run(scenario()) == [b"turns", b"yours"]
+
+
 def test_a_ready_client_is_its_owners_to_close(redis_server: RedisServer) -> None:
-    """aclose() leaves the connections of a client that was handed in."""
-    client = redis.Redis.from_url(redis_server.url)
-    store = RedisStore(client)
-    run(store.load("x"))
-    run(store.aclose())
-    store.close()
-    assert connected(redis_server) == 1
+    """aclose() leaves a client's connections, and closes those that the store has made like them."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.ping()
+        for close in (lambda store: run(store.aclose()), RedisStore.close):
+            store = RedisStore(client)
+            run(store.load("x"))
+            assert connected(redis_server) == 2
+            close(store)
+            wait_until(lambda: connected(redis_server) == 1)
+
+
+def test_a_ready_client_says_how_to_connect(redis_server: RedisServer) -> None:
+    """Its user, password, database and name, and its kind of connection; what else it is used for goes on."""
+    redis_server.ask(b"ACL SETUSER app on >s3cret ~* &* +@all\r\n")
+    with redis.Redis(
+        port=redis_server.port, db=3, username="app", password="s3cret", client_name="shop", protocol=3
+    ) as client:
+        store, key = RedisStore(client), new_key()
+        run(store.create(key, new_record()))
+        assert client.exists(f"holdfast:s:{key}")
+        names = [(seen["name"], seen["user"], seen["db"]) for seen in client.client_list()]
+        assert names == [("shop", "app", "3")] * 2
+        assert client.connection_pool.connection_kwargs["protocol"] == 3
+        store.close()
 
 
 def test_loops_of_many_threads_come_and_go_at_once() -> None:
@@ -341,6 +375,25 @@ def test_tls(tmp_path: Path, drive: Driver) -> None:
         drive(store.aclose())
         with pytest.raises(RedisStore.unavailable):
             drive(RedisStore.from_url(server.tls_url).load(name))
+
+
+def test_a_ready_clients_kind_of_connection_is_used(tmp_path: Path) -> None:
+    """TLS with the authority that it trusts, and the socket of a machine."""
+    ca, key = self_signed(tmp_path)
+    path = str(tmp_path / "redis.sock")
+    with RedisServer(tmp_path, tls=(ca, key), options=("--unixsocket", path)) as server:
+        name = new_key()
+        with redis.Redis("localhost", server.tls_port, ssl=True, ssl_ca_certs=str(ca)) as client:
+            store = RedisStore(client)
+            run(store.create(name, new_record()))
+            store.close()
+        trusting = redis.Redis("localhost", server.tls_port, ssl=True)  # what the system trusts, and no more
+        with trusting as client, pytest.raises(RedisStore.unavailable):
+            run(RedisStore(client).load(name))
+        with redis.Redis(unix_socket_path=path) as client:
+            store = RedisStore(client)
+            assert run(store.load(name)) is not None
+            store.close()
 
 
 def connected(server: RedisServer) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 from records import new_change, new_key, new_record
+from redis.sentinel import Sentinel
 from test_redis_cluster import Driver, commands_of, drive
 
 from asgi_client import Browser
@@ -187,6 +188,13 @@ def test_tls_and_passwords_with_sentinels(tmp_path: Path, drive: Driver) -> None
         drive(store.create(name := new_key(), new_record()))
         assert drive(store.commit(name, new_change())).version == 2
         drive(store.aclose())
+        if drive is run:
+            tls: Any = {"ssl": True, "ssl_ca_certs": str(certificate)}
+            watch = Sentinel(
+                [("localhost", port)], sentinel_kwargs=tls | {"username": "watch", "password": "pass"}
+            )
+            ready = watch.master_for("sessions", username="app", password="s3cret", **tls)
+            assert run(RedisStore(ready).load(name)) is not None
         for url in (f"app:s3cret@{place}=wrong", f"app:wrong@{place}=pass"):
             wrong = RedisStore.from_url(f"rediss+sentinel://{url}")
             with pytest.raises(redis.RedisError):

@@ -13,6 +13,7 @@ from records import new_change, new_key, new_record
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.sentinel import Sentinel
 
+from holdfast import ConfigError
 from holdfast._colour import run
 from holdfast.stores.redis import RedisStore
 from servers.redis_nodes import asked, replicated, settled
@@ -64,6 +65,40 @@ def test_a_failover_needs_no_restart(own_redis_sentinel: RedisSentinel, drive: D
         assert drive(store.load(key)).values == {"n": b"2"}
     if drive is not run:
         drive(client.aclose())
+
+
+def test_a_ready_client_says_where_the_sentinels_are(redis_sentinel: RedisSentinel) -> None:
+    """Its sentinels, its database and its name are used, and replicas are found; the client itself is left alone."""
+    hosts = [("127.0.0.1", sentinel.port) for sentinel in redis_sentinel.sentinels]
+    client = Sentinel(hosts).master_for(redis_sentinel.service, db=3, client_name="shop")
+    store, key = RedisStore(client), new_key()
+    run(store.create(key, new_record()))
+    assert client.exists(f"holdfast:s:{key}")
+    assert [seen["db"] for seen in client.client_list() if seen["name"] == "shop"] == ["3", "3"]
+    run(store.load(key, weak=True))
+    asked(redis_sentinel.primary(), "CONFIG", "RESETSTAT")
+    run(store.load(key, weak=True))
+    assert "cmdstat_hgetall" not in asked(redis_sentinel.primary(), "INFO", "commandstats")
+    store.close()
+    client.close()
+
+
+def test_a_client_of_replicas_is_refused(redis_sentinel: RedisSentinel) -> None:
+    """It cannot be written to; and whatever replicas there are is found by the sentinels."""
+    hosts = [("127.0.0.1", sentinel.port) for sentinel in redis_sentinel.sentinels]
+    watch = Sentinel(hosts)
+    primary, replica = (make(redis_sentinel.service) for make in (watch.master_for, watch.slave_for))
+    plain = redis.Redis(port=redis_sentinel.nodes[0].port)
+    for refused in (
+        lambda: RedisStore(replica),
+        lambda: RedisStore(primary, replicas=[replica]),
+        lambda: RedisStore(plain, replicas=[replica]),
+    ):
+        with pytest.raises(ConfigError, match="found"):
+            refused()
+    moved = Sentinel(hosts, force_master_ip="127.0.0.2").master_for(redis_sentinel.service)
+    with pytest.raises(ConfigError, match="force_master_ip"):
+        RedisStore(moved)
 
 
 def test_a_primary_that_wakes_up_too_late_is_left(own_redis_sentinel: RedisSentinel) -> None:

@@ -165,7 +165,7 @@ def test_closing_lets_go_of_the_file_and_a_later_call_opens_it_again(tmp_path: P
 
 def test_threads_share_a_store(tmp_path: Path) -> None:
     """Parallel counting and parallel changes to different keys lose nothing."""
-    store, key, record = SQLiteStore(tmp_path / "s.db"), new_key(), new_record()
+    store, key, record = SQLiteStore(tmp_path / "s.db", timeout=60), new_key(), new_record()
     run(store.create(key, record))
 
     def work(number: int) -> None:

@@ -72,7 +72,11 @@ class Sweeps(Protocol):
     """A store whose expired records do not go away by themselves."""
 
     async def sweep(self, now: float) -> int:
-        """Delete the records, tombstones too, that expired before `now`; how many they were."""
+        """Delete the records, tombstones too, that expired before `now`; how many they were.
+
+        An expiry below zero is that of a session which a rotation has sealed at -`expires_at`. It stays for a minute
+        after that, so that late requests are told that the session has gone on under another key.
+        """
         ...
 
 
@@ -183,6 +187,7 @@ KNOWN = {
     "rediss+sentinel": Known("holdfast.stores.redis:RedisStore", "redis"),
     "memcached": Known("holdfast.stores.memcached:MemcachedStore", "memcached"),
     "postgresql": Known("holdfast.stores.postgres:PostgresStore", "postgres"),
+    "postgres": Known("holdfast.stores.postgres:PostgresStore", "postgres"),
     "dynamodb": Known("holdfast.stores.dynamodb:DynamoDBStore", "dynamodb"),
     "cosmos": Known("holdfast.stores.cosmos:CosmosStore", "cosmos"),
     "firestore": Known("holdfast.stores.firestore:FirestoreStore", "firestore"),

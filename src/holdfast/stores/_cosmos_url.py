@@ -132,7 +132,7 @@ def _place(url: str, insecure_http: bool) -> tuple[str, str, str]:
     scheme = "http" if insecure_http else "https"
     if port is None and "." not in host and host != "localhost":
         if not _ACCOUNT.fullmatch(host):
-            raise ConfigError("the cosmos:// URL begins with no name of an account: {_FORM}")
+            raise ConfigError(f"the cosmos:// URL begins with no name of an account: {_FORM}")
         if insecure_http:
             raise ConfigError(
                 "insecure_http is for an emulator: write cosmos://localhost:8081/database/container"

@@ -58,7 +58,11 @@ class Clients:
         if self._pid != os.getpid():
             # Those of the parent must be neither used nor closed here: they are kept aside for good.
             self._inherited += self._blocking, self._loops
-            self._blocking, self._loops, self._pid = None, self._new_loops(), os.getpid()
+            self._blocking, self._loops, self._lock = None, self._new_loops(), threading.Lock()
+            if not self._credentials.known:
+                # What looks them up, if anything does, runs in the parent only.
+                self._credentials = _Credentials()
+            self._pid = os.getpid()
         if _colour.by_hand():
             if self._blocking is None:
                 self._credentials.wait(seconds, self._settings)

@@ -1,4 +1,4 @@
-"""What a `postgresql://` URL says, checked before anything is connected."""
+"""What a `postgresql://` or `postgres://` URL says, checked before anything is connected."""
 
 from __future__ import annotations
 
@@ -64,20 +64,21 @@ def _address(url: str) -> tuple[str, int, str | None]:
     try:
         parts = urlsplit(url)
         database = unquote(parts.path.removeprefix("/"))
-        if not parts.fragment and "/" not in database:
+        is_one = "," not in parts.netloc.rpartition("@")[2]
+        if is_one and not parts.fragment and "/" not in database:
             return parts.hostname or "localhost", parts.port or 5432, database or None
     except ValueError:
         pass
     raise ConfigError(
         "the postgresql:// URL has no valid host, port and database: write postgresql://user:password@host:5432/"
-        "database, with the signs / ? # @ : [ ] in a password as %2F %3F %23 %40 %3A %5B %5D"
+        "database, a single host, with the signs / ? # @ : [ ] in a password as %2F %3F %23 %40 %3A %5B %5D"
     )
 
 
 def _replica(text: str) -> tuple[str, int]:
     try:
         parts = urlsplit(f"//{text}")
-        if parts.hostname and not (parts.path or parts.username or parts.fragment):
+        if parts.hostname and not (parts.path or parts.username or parts.fragment or "," in text):
             return parts.hostname, parts.port or 5432
     except ValueError:
         pass

@@ -27,8 +27,8 @@ _SLACK_SECONDS = 0.01
 class BlockingPool:
     """As many lines as threads use at once, the latest used first. Safe over a fork.
 
-    `make` is given how many seconds each step of connecting may take: half of a call's, so that a Redis which does
-    not answer is given up in time. An exchange has its seconds in all.
+    `make` makes a connection that is to be connected by a moment of the monotonic clock, as `in_time` has them. An
+    exchange has its seconds in all: to connect, and for the answers.
     """
 
     def __init__(self, make: Callable[[float], redis.Connection]) -> None:
@@ -44,7 +44,7 @@ class BlockingPool:
             self._idle, self._pid = [], os.getpid()
         idle = self._idle
         try:
-            line = _ready(idle) or Line(self._make(seconds / 2))
+            line = _ready(idle) or Line(self._make(ends_at))
             try:
                 received = line.ask(packed, answers, ends_at)
             except BaseException:
@@ -71,7 +71,7 @@ class Line:
     def __init__(self, connection: Any) -> None:
         connection.connect()
         self._connection = connection  # some of what is used of it has no public name
-        self._sock = connection._sock
+        self._sock = connection._sock = connection._sock.plain
         self._limit: float = self._sock.gettimeout()
         self._reader: Any = hiredis.Reader(
             protocolError=redis.InvalidResponse,
@@ -122,6 +122,66 @@ class Line:
         if abs(self._limit - left) > _SLACK_SECONDS:
             self._sock.settimeout(left)
             self._limit = left
+
+
+def in_time(kind: type[redis.Connection]) -> Callable[..., redis.Connection]:
+    """A class of connections like `kind`, to be made with a further argument `ends_at`, by the monotonic clock.
+
+    Connecting ends by then, with all that belongs to it: each address of the host, TLS, and signing in, however many
+    answers that takes and however many pieces they come in. Only looking the host's name up takes its own time.
+    """
+    return type(kind.__name__, (_InTime, kind), {})
+
+
+class _InTime:
+    """What `in_time` puts before a class of redis-py's connections: they tell no time limit but what is left."""
+
+    def __init__(self, *, ends_at: float, **arguments: Any) -> None:
+        self._ends_at = ends_at
+        super().__init__(**arguments)
+
+    def _left(self) -> float:
+        return _left(self._ends_at)
+
+    def _leave(self, seconds: float | None) -> None:
+        """Nobody else says how long it takes."""
+
+    socket_timeout = property(_left, _leave)
+    socket_connect_timeout = property(_left, _leave)
+
+    def _connect(self) -> _SocketInTime:
+        sock = super()._connect()  # type: ignore[misc]  # of the class that this one is put before
+        return _SocketInTime(sock, self._ends_at)
+
+
+class _SocketInTime:
+    """A socket while redis-py signs in over it: each step takes no longer than what is left. `plain` is without."""
+
+    def __init__(self, plain: Any, ends_at: float) -> None:
+        self.plain = plain
+        self._ends_at = ends_at
+
+    def recv(self, *arguments: Any) -> Any:
+        self.plain.settimeout(_left(self._ends_at))
+        return self.plain.recv(*arguments)
+
+    def recv_into(self, *arguments: Any) -> Any:
+        self.plain.settimeout(_left(self._ends_at))
+        return self.plain.recv_into(*arguments)
+
+    def sendall(self, *arguments: Any) -> Any:
+        self.plain.settimeout(_left(self._ends_at))
+        return self.plain.sendall(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.plain, name)
+
+
+def _left(ends_at: float) -> float:
+    left = ends_at - monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
 
 
 def _ready(idle: list[Line]) -> Line | None:

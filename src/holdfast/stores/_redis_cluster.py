@@ -171,6 +171,7 @@ class Cluster:
                 ends_at.reset(mark)
             if shards:
                 self._take(shards, place)
+                await self._nodes.keep((*self._known, *self._settings.hosts))
                 return
         if not self._known:
             raise failure

@@ -28,6 +28,25 @@ class LinePool(LoopPool):
     def __init__(self, make: Callable[[], redis.asyncio.Connection], size: int) -> None:
         super().__init__(lambda: Line(make()), size, (OSError, redis.RedisError))
         self._loop = asyncio.get_running_loop()
+        self._is_closed = False
+
+    async def release(self, connection: Any) -> None:
+        """Take a line back; nobody else closes it once the pool is closed."""
+        if self._is_closed:
+            await connection.disconnect(nowait=True)
+        await super().release(connection)
+
+    async def aclose(self) -> None:
+        """Close the lines: those in use when they are given back."""
+        self._is_closed = True
+        await super().aclose()
+
+    async def let_go(self) -> None:
+        """The same without waiting until they are closed."""
+        self._is_closed = True
+        while self._idle:
+            await self._idle.pop().disconnect(nowait=True)
+        await self.aclose()
 
     async def ask(self, packed: bytes, answers: int, seconds: float) -> list[Any]:
         """Send packed commands together and return their answers, or raise the first error among them."""

@@ -67,6 +67,20 @@ class Nodes:
             return answers
         return None
 
+    async def keep(self, addresses: Iterable[Address]) -> None:
+        """Forget the ways to all other servers: where addresses come and go, they would become ever more.
+
+        One that another event loop uses as well waits until that loop forgets it, or is closed.
+        """
+        wanted = set(addresses)
+        for place in [place for place in list(self._wires) if place[0] not in wanted]:
+            wire, _ = self._wires.get(place, (None, None))  # another thread may have been faster
+            if wire is None:
+                continue
+            await wire.let_go()
+            if not wire.is_used_elsewhere():
+                self._wires.pop(place, None)
+
     async def aclose(self) -> None:
         """Close the connections, as `Wire.aclose` does."""
         for wire, _ in list(self._wires.values()):

@@ -25,13 +25,20 @@ class Watched:
     is used only if the server says that it is a primary. No command is sent again but those that were not sent.
     """
 
-    colours = frozenset({"sync", "async"})
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sentinels: Settings | None = None,
+        colours: frozenset[str] = frozenset({"sync", "async"}),
+    ) -> None:
+        """`sentinels`: how to connect to them, if not as to the servers."""
+        self.colours = colours
         self._settings = settings
         self._nodes = Nodes(settings, primary=[((b"ROLE",), _is_primary)])
-        arguments = {"username": settings.sentinel_user, "password": settings.sentinel_password, "db": 0}
-        self._sentinels = Nodes(settings._replace(arguments=settings.arguments | arguments))
+        if sentinels is None:
+            arguments = {"username": settings.sentinel_user, "password": settings.sentinel_password, "db": 0}
+            sentinels = settings._replace(arguments=settings.arguments | arguments)
+        self._sentinels = Nodes(sentinels)
         self._primary: Address | None = None
         self._replicas: list[Address] = []
         self._listed_at = float("-inf")
@@ -91,6 +98,7 @@ class Watched:
                 self._primary = _address(*primary)
                 self._replicas = [found for replica in replicas if (found := _usable(replica)) is not None]
                 self._listed_at = time.monotonic()
+                await self._nodes.keep((self._primary, *self._replicas))
                 return self._primary
         raise redis.ConnectionError(
             f"no sentinel names a primary for {self._settings.service!r}"

@@ -15,7 +15,7 @@ import redis.asyncio
 from .. import deadline
 from ..errors import ConfigError
 from ._options import options, positive
-from ._redis_blocking import BlockingPool
+from ._redis_blocking import BlockingPool, in_time
 from ._redis_line import LinePool
 
 # A replica is asked because it is cheaper. One that does not answer soon is not: then the primary is.
@@ -42,7 +42,8 @@ class Settings(NamedTuple):
     """How to connect. `arguments` are those of redis-py's connections, without the timeouts.
 
     `kind` is "" for one Redis, "cluster", or "sentinel"; then `hosts` are where to ask for the way, `service` what
-    the sentinels call the primary, and `sentinel_password` is theirs.
+    the sentinels call the primary, and `sentinel_password` is theirs. `connection` is the class of those for sync
+    callers, where it is not redis-py's for TLS or without.
     """
 
     arguments: dict[str, Any]
@@ -56,6 +57,7 @@ class Settings(NamedTuple):
     service: str = ""
     sentinel_user: str | None = None
     sentinel_password: str | None = None
+    connection: type[redis.Connection] | None = None
 
     @classmethod
     def from_url(cls, url: str) -> Settings:
@@ -115,7 +117,7 @@ class Settings(NamedTuple):
 
     def blocking_pool(self) -> BlockingPool:
         """A pool for sync callers. It grows to the number of threads that use it at once."""
-        kind = redis.SSLConnection if self.tls else redis.Connection
+        kind = in_time(self.connection or (redis.SSLConnection if self.tls else redis.Connection))
         arguments = dict(self.arguments)
         prepare = arguments.pop("prepare", ())
 
@@ -127,9 +129,7 @@ class Settings(NamedTuple):
 
         if prepare:
             arguments["redis_connect_func"] = on_connect
-        return BlockingPool(
-            lambda seconds: kind(socket_connect_timeout=seconds, socket_timeout=seconds, **arguments)
-        )
+        return BlockingPool(lambda ends_at: kind(ends_at=ends_at, **arguments))
 
     def loop_pool(self) -> LinePool:
         """A pool for the running event loop, which limits the time of an exchange as a whole."""

@@ -7,20 +7,18 @@ from typing import Any
 
 import redis
 import redis.asyncio
+from redis.sentinel import SentinelConnectionPool
 
 from ..errors import ConfigError
 from ._options import positive
 from ._redis_cluster import Cluster
+from ._redis_ready import cluster_of, service_of
 from ._redis_replicas import Replicas
 from ._redis_sentinel import Watched
 from ._redis_url import Settings
 from ._redis_wire import Wire
 
 Client = redis.Redis | redis.asyncio.Redis | redis.RedisCluster | redis.asyncio.RedisCluster | Settings
-
-# What a cluster's client was told that concerns how to connect to a server.
-_KEPT = {"username", "password", "credential_provider", "client_name", "socket_keepalive"}
-_KEPT |= {"socket_keepalive_options"}
 
 
 class Way:
@@ -34,10 +32,10 @@ class Way:
         others = list(replicas)
         self.cluster = _cluster(client, timeout)
         self._ends: list[Any]
-        if self.cluster is not None or (isinstance(client, Settings) and client.kind):
+        way: Any = self.cluster or _service(client, timeout)
+        if way is not None:
             if others:
                 raise ConfigError("the replicas of a cluster or a service are found, not given")
-            way: Any = self.cluster or Watched(client)  # type: ignore[arg-type]  # settings, as was just found
             self._ends = [way]
             self.ask_weak: Callable[..., Awaitable[list[Any]]] = way.ask_weak
         else:
@@ -70,17 +68,15 @@ def _cluster(client: Client, timeout: float) -> Cluster | None:
         tls = told.get("connection_class") is redis.asyncio.SSLConnection
     else:
         return None
-    arguments = {
-        name: value
-        for name, value in told.items()
-        if value is not None and (name in _KEPT or (tls and name.startswith("ssl_")))
-    }
-    patience = told.get("socket_timeout")
-    settings = Settings(
-        arguments | {"protocol": 2},
-        tls,
-        timeout=timeout if patience is None else min(timeout, patience),
-        kind="cluster",
-        hosts=[(str(node.host), int(node.port)) for node in client.nodes_manager.startup_nodes.values()],
-    )
-    return Cluster(settings, frozenset({colour}))
+    nodes = list(client.nodes_manager.startup_nodes.values())
+    return Cluster(cluster_of(told, tls, nodes, timeout), frozenset({colour}))
+
+
+def _service(client: Client, timeout: float) -> Watched | None:
+    if isinstance(client, Settings):
+        return Watched(client) if client.kind == "sentinel" else None
+    pool = getattr(client, "connection_pool", None)
+    if not isinstance(pool, SentinelConnectionPool):
+        return None
+    settings, sentinels = service_of(pool, timeout)
+    return Watched(settings, sentinels, frozenset({"sync"}))

@@ -8,7 +8,6 @@ since.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import hiredis
@@ -19,6 +18,7 @@ from .. import _colour
 from ..errors import ConfigError
 from ._redis_blocking import BlockingPool
 from ._redis_line import LinePool
+from ._redis_ready import settings_of
 from ._redis_url import Settings, seconds_left
 
 Command = tuple[bytes, ...]
@@ -32,11 +32,11 @@ class Wire:
     """
 
     def __init__(self, client: redis.Redis | redis.asyncio.Redis | Settings, timeout: float = 2.0) -> None:
-        """Over a ready client's connections, or over connections of its own, as the settings say.
+        """Over connections of its own, as the settings or a client for sync callers say, or over an async client's.
 
         Raises `ConfigError` for a client of another kind.
         """
-        self._blocking: BlockingPool | _ReadyPool | None = None
+        self._blocking: BlockingPool | None = None
         self._awaited: Any = None
         self._loops: _colour.PerLoop[LinePool] | None = None
         self._timeout = timeout
@@ -47,7 +47,9 @@ class Wire:
             self._loops = _colour.PerLoop(client.loop_pool, LinePool.abandon)
         elif isinstance(client, redis.Redis):
             self.colours = frozenset({"sync"})
-            self._blocking = _ReadyPool(client.connection_pool)
+            settings = settings_of(client, timeout)
+            self._timeout = settings.timeout
+            self._blocking = settings.blocking_pool()
         elif isinstance(client, redis.asyncio.Redis):
             self.colours = frozenset({"async"})
             self._awaited = client.connection_pool
@@ -71,41 +73,20 @@ class Wire:
         if self._loops is not None and not _colour.by_hand() and (pool := self._loops.pop()) is not None:
             await pool.aclose()
 
+    async def let_go(self) -> None:
+        """The same without waiting for anything, as in the middle of a call."""
+        self.close()
+        if self._loops is not None and not _colour.by_hand() and (pool := self._loops.pop()) is not None:
+            await pool.let_go()
+
+    def is_used_elsewhere(self) -> bool:
+        """Whether event loops that are not closed have connections of its own."""
+        return self._loops is not None and self._loops.is_in_use()
+
     def close(self) -> None:
         """Close connections of its own for sync callers that are not in use."""
         if self._blocking is not None:
             self._blocking.close()
-
-
-class _ReadyPool:
-    """The pool of a redis.Redis, which stays its owner's."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    def ask(self, packed: bytes, answers: int, seconds: float) -> list[Any]:
-        """Send packed commands together and return their answers, or raise the first error among them."""
-        ends_at = time.monotonic() + seconds
-        connection = self._pool.get_connection()
-        sock = connection._sock
-        usual = sock.gettimeout()
-        try:
-            left = max(ends_at - time.monotonic(), 0.001)
-            if usual is None or left < usual:
-                sock.settimeout(left)
-            connection.send_packed_command([packed])
-            return [connection.read_response(disable_decoding=True) for _ in range(answers)]
-        except BaseException:
-            # Whatever still comes on it would be taken for the answer to another command.
-            connection.disconnect()
-            raise
-        finally:
-            if connection._sock is sock:
-                sock.settimeout(usual)
-            self._pool.release(connection)
-
-    def close(self) -> None:
-        """Leave it as it is."""
 
 
 async def _ask_awaited(pool: Any, packed: bytes, answers: int, seconds: float) -> list[Any]:

@@ -83,7 +83,9 @@ class MemoryStore:
 
     async def sweep(self, now: float) -> int:
         with self._lock:
-            expired = [key for key, record in self._records.items() if record.expires_at < now]
+            # A rotation has sealed what expires at a time below zero: it did so then.
+            first = _MARGIN_SECONDS - now
+            expired = [key for key, record in self._records.items() if first < record.expires_at < now]
             for key in expired:
                 self._remove(key)
             self._queue = [(at, key) for key, at in self._forgettable_at.items()]

@@ -36,9 +36,10 @@ class RedisStore:
     """A store in the Redis that `client` speaks to; every key in there begins with `prefix`.
 
     `client` is a `redis.Redis`, for sync callers (async ones are sent to a thread), or a `redis.asyncio.Redis`,
-    for async callers on its own event loop. Its connections and timeouts are used, its retries are not: a
-    change whose answer was lost is not sent again. It is for its owner to close. A call takes `timeout` seconds at
-    most. Of a `redis.RedisCluster` or a `redis.asyncio.RedisCluster` the hosts, user and TLS are used.
+    for async callers on its own event loop. The latter's connections are used; of the former how it connects, over
+    connections of the store's own. Retries are not: a change whose answer was lost is not sent again. The client is
+    for its owner to close. A call takes `timeout` seconds at most, or a blocking client's `socket_timeout` if that is
+    less. Of a `redis.RedisCluster` or a `redis.asyncio.RedisCluster` the hosts, user and TLS are used.
 
     `replicas` are clients of replicas, of the same kind as `client`: `load(weak=True)` asks one of them, and the
     primary where that fails. A replica that has failed is left alone for a second or more. A cluster's are found.

@@ -41,7 +41,11 @@ RETURNING *"""  # noqa: S608 - put together from what stands here
 _COMMIT_KNOWN = "UPDATE sessions SET version = ?, tag = ?, data = ? WHERE key = ? AND tag = ? AND NOT ended"
 _END = "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _OF = "SELECT * FROM sessions WHERE owner = ? AND NOT ended"
-_SWEEP = "DELETE FROM sessions WHERE key IN (SELECT key FROM sessions WHERE expires_at < ? LIMIT ?)"
+# A rotation has sealed what expires at a time below zero: it did so then, and that stays for a minute.
+_SWEEP = (
+    "DELETE FROM sessions WHERE key IN "
+    "(SELECT key FROM sessions WHERE expires_at < ?1 AND expires_at > 60 - ?1 LIMIT ?2)"
+)
 
 _SCAN = "SELECT * FROM sessions WHERE key > ? ORDER BY key LIMIT ?"
 _SCAN_FROM_THE_BEGINNING = "SELECT * FROM sessions WHERE ? IS NULL ORDER BY key LIMIT ?"

@@ -54,3 +54,15 @@ async def sweeping(store: Any) -> None:
     same(await store.load(kept), alive, "a live record is kept")
     if isinstance(store, Owned):
         expect(await store.of(owner) == {}, "the owner's entry goes with the record")
+
+    for seconds, stays in ((1, True), (59, True), (61, False)):
+        key, moved = fresh(created_at=now - 120)
+        await store.create(key, moved)
+        await store.commit(key, change(now - seconds, expires_at=seconds - now))
+        await store.sweep(now)
+        found = await store.load(key)  # a store may put a tombstone in the place of a seal
+        if stays:
+            law = "what a rotation has sealed is kept for a minute, whatever its expiry says"
+            expect(found is not None and not found.is_live(now), law)
+        else:
+            expect(found is None or found.ended, "what a rotation has sealed is deleted after a minute")

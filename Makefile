@@ -22,7 +22,7 @@ demo: ## Show that no session is lost while instances come and go; the report is
 test: ## Check style and types, and run the tests (without the long proofs).
 	@tools/setup test $(SERVERS)
 	@$(MAKE) --no-print-directory lint
-	@$(PYTHON_IN_VENV) -m pytest -n 2 --dist worksteal -m "not proof and not alone" $(ARGS); status=$$?; \
+	@$(PYTHON_IN_VENV) -m pytest -n 3 --dist worksteal -m "not proof and not alone" $(ARGS); status=$$?; \
 		$(PYTHON_IN_VENV) -m pytest -m "alone and not proof" $(ARGS); alone=$$?; \
 		[ $$status = 5 ] && status=0; [ $$alone = 5 ] && alone=0; exit $$((status + alone))
 

@@ -4,6 +4,9 @@ The three sizes stand side by side, in servers or files of their own, and take t
 were drawn beforehand. What differs is the ratio of the largest to the smallest, taken within a round. Commits are to
 sessions that were not loaded just before, which is what costs a store most; all engines but Redis write each to disk.
 
+Servers have one core and the client another, where there are two: else chance decides for each server whether its core
+has to be woken for each question, which takes longer than the answer.
+
 A turn of commits in SQLite or PostgreSQL is long enough for what they do only now and then: SQLite moves its log
 into the file every thousand pages, which is more work where these are a thousand different ones.
 """
@@ -12,12 +15,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .filling import FILLERS, Full, key
@@ -39,17 +43,34 @@ def report(rounds: int = 20, sizes: Sequence[int] = SIZES) -> str:
         with ExitStack() as stack:
             begun = time.perf_counter()
             places = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in sizes]
-            full = [
-                stack.enter_context(filler(place, size)) for place, size in zip(places, sizes, strict=True)
-            ]
+            with on_core(-1):
+                full = [
+                    stack.enter_context(filler(place, size))
+                    for place, size in zip(places, sizes, strict=True)
+                ]
             seconds = time.perf_counter() - begun
-            rows += asyncio.run(measure(engine, full, rounds))
+            with on_core(0):
+                rows += asyncio.run(measure(engine, full, rounds))
             sizes_taken = [f"{each.size / 1e6:,.1f}" for each in full]
             taken.append([f"{engine}, MB {full[0].where}", *sizes_taken, f"{seconds:.0f}"])
     counts = [f"{size:,}" for size in sizes]
     header = ["Store", "colour", "operation", *(f"{count}: µs" for count in counts), "last ÷ first"]
     times = markdown([*header, f"at most {MOST:g}"], rows)
     return f"{times}\n\n{markdown(['Sessions', *counts, 'filled in s'], taken)}"
+
+
+@contextmanager
+def on_core(number: int) -> Iterator[None]:
+    """Keep this process, and those that it starts meanwhile, to one of its cores."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[number]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 async def measure(engine: str, full: Sequence[Full], rounds: int) -> list[list[str]]:

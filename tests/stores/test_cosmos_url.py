@@ -64,8 +64,9 @@ def test_a_url_that_cannot_be_meant(url: str, says: str, monkeypatch: pytest.Mon
 def test_where_the_credentials_come_from(monkeypatch: pytest.MonkeyPatch, cosmos_url: str) -> None:
     """The key may come from the environment; without any there is an error that says so."""
     monkeypatch.delenv("COSMOS_KEY", raising=False)
-    with pytest.raises(ConfigError, match="set COSMOS_KEY"):
-        from_url("cosmos://account/db/c")
+    for url in ("cosmos://account/db/c", "cosmos://account/db/c?key="):
+        with pytest.raises(ConfigError, match="set COSMOS_KEY"):
+            from_url(url)
     monkeypatch.setitem(sys.modules, "azure.identity", None)  # as if it were not installed
     with pytest.raises(ConfigError, match="pip install azure-identity"):
         from_url("cosmos://account/db/c?credential=default")
@@ -92,6 +93,37 @@ def test_signing_in_with_entra_id(
     with pytest.raises(Exception, match="https"):
         drive(store.load("x"))
     assert made == ["azure.identity" if drive is run else "azure.identity.aio"]
+
+
+def test_what_signs_in_is_closed_with_its_client(
+    monkeypatch: pytest.MonkeyPatch, cosmos_account: CosmosServer
+) -> None:
+    """Connections to Entra ID do not outlive the event loop, nor the store, that they were made for."""
+    closed: list[str] = []
+
+    class Credential(str):
+        """The emulator takes no tokens: this one is an account's key, too."""
+
+        def close(self) -> None:
+            closed.append("sync")
+
+    class AsyncCredential(str):
+        async def close(self) -> None:
+            closed.append("async")
+
+    kinds = {"azure.identity": Credential, "azure.identity.aio": AsyncCredential}
+    for name, kind in kinds.items():
+        module = ModuleType(name)
+        module.DefaultAzureCredential = lambda kind=kind: kind(KEY)  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, module)
+    store = from_url(cosmos_account.url.replace(f"key={KEY}", "credential=default"))
+    assert isinstance(store, CosmosStore)
+    for _ in range(2):
+        assert asyncio.run(store.load("x")) is None
+    assert run(store.load("x")) is None
+    assert closed == ["async"] * 2
+    store.close()
+    assert closed == ["async"] * 2 + ["sync"]
 
 
 @pytest.mark.parametrize("container", [None, "sessions", object()])

@@ -53,7 +53,7 @@ class Settings(NamedTuple):
         entra, key = chosen.pop("credential", None) is not None, chosen.pop("key", None)
         if entra and key is not None:
             raise ConfigError("the cosmos:// URL has a key and a credential: write one of them")
-        if not entra and key is None:
+        if not entra and not key:
             key = os.environ.get("COSMOS_KEY")
             if not key:
                 raise ConfigError(
@@ -72,8 +72,8 @@ class Settings(NamedTuple):
         """The name of the account, as its endpoint begins with it."""
         return self.endpoint.split("//")[1].split(".")[0].split(":")[0]
 
-    def blocking_client(self) -> Any:
-        """A client for sync callers. To make one asks Cosmos DB for the account."""
+    def blocking_client(self) -> tuple[Any, Any]:
+        """A client for sync callers, and the credential to close with it, if any. It asks for the account at once."""
         import requests
         from azure.core.pipeline.transport import RequestsTransport
 
@@ -81,17 +81,18 @@ class Settings(NamedTuple):
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=_BLOCKING_CONNECTIONS)
         for scheme in ("https://", "http://"):
             session.mount(scheme, adapter)
-        credential = self.key or _credentials("azure.identity").DefaultAzureCredential()
-        return CosmosClient(
+        credential: Any = None if self.key else _credentials("azure.identity").DefaultAzureCredential()
+        client = CosmosClient(
             self.endpoint,
-            credential,
+            credential if self.key is None else self.key,
             connection_policy=self._policy(),
             transport=RequestsTransport(session=session),
             **OPTIONS,
         )
+        return client, credential
 
-    def async_client(self) -> tuple[Any, Any]:
-        """A client for the running event loop, which asks for the account when it is entered, and its transport."""
+    def async_client(self) -> tuple[Any, Any, Any]:
+        """The same for the running event loop, and its transport. It asks for the account when it is entered."""
         import aiohttp
         from azure.core.pipeline.transport import AioHttpTransport
         from azure.cosmos.aio import CosmosClient as AsyncCosmosClient
@@ -100,11 +101,15 @@ class Settings(NamedTuple):
             cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=True
         )
         transport = AioHttpTransport(session=session)
-        credential = self.key or _credentials("azure.identity.aio").DefaultAzureCredential()
+        credential: Any = None if self.key else _credentials("azure.identity.aio").DefaultAzureCredential()
         client = AsyncCosmosClient(
-            self.endpoint, credential, connection_policy=self._policy(), transport=transport, **OPTIONS
+            self.endpoint,
+            credential if self.key is None else self.key,
+            connection_policy=self._policy(),
+            transport=transport,
+            **OPTIONS,
         )
-        return client, session
+        return client, credential, session
 
     def _policy(self) -> ConnectionPolicy:
         """Time limits for what the SDK asks on its own account, in the background."""

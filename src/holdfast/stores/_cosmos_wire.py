@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from azure.cosmos.exceptions import CosmosClientTimeoutError, CosmosHttpResponse
 from .. import _colour, deadline
 from ..errors import ConfigError
 from ._cosmos_call import OPTIONS, Call, current, is_missing, refuse
+from ._cosmos_loop import LoopClient
 from ._cosmos_url import Settings
 
 # Statuses that the store judges by itself: a document is there already, or is not what it has to be.
@@ -58,16 +59,17 @@ class Wire:
         self._settings = client if isinstance(client, Settings) else None
         self._ready: Any = None
         self._blocking: Any = None
+        self._credential: Any = None
         self._owner_pid = os.getpid()
         self._lock = Lock()
-        self._loops: _colour.PerLoop[_LoopClient] | None = None
+        self._loops: _colour.PerLoop[LoopClient] | None = None
         self._account: Account | None = None
         self._heard: Any = None
         self.charged = 0.0
         if self._settings is not None:
             settings = self._settings
             self.colours = frozenset({"sync", "async"})
-            self._loops = _colour.PerLoop(lambda: _LoopClient(settings), _LoopClient.abandon)
+            self._loops = _colour.PerLoop(lambda: LoopClient(settings), LoopClient.abandon)
         elif isinstance(client, ContainerProxy):
             self.colours = frozenset({"sync"})
             self._ready = client
@@ -153,8 +155,11 @@ class Wire:
     def close(self) -> None:
         """Close the client of its own for sync callers."""
         if self._settings is not None and self._blocking is not None and self._owner_pid == os.getpid():
-            client, self._blocking = self._blocking, None
+            client, credential = self._blocking, self._credential
+            self._blocking = self._credential = None
             client.client_connection.pipeline_client.close()
+            if credential is not None:
+                credential.close()
 
     def _is_blocking(self) -> bool:
         return "async" not in self.colours or (_colour.by_hand() and self._settings is not None)
@@ -172,7 +177,8 @@ class Wire:
                     raise TimeoutError("Cosmos DB did not answer in time")
                 try:
                     if self._blocking is None:
-                        self._blocking = self._container_of(self._settings.blocking_client())
+                        client, self._credential = self._settings.blocking_client()
+                        self._blocking = self._container_of(client)
                     container = self._blocking
                 finally:
                     self._lock.release()
@@ -209,65 +215,6 @@ class Wire:
         return client.get_database_client(self._settings.database).get_container_client(
             self._settings.container
         )
-
-
-class _LoopClient:
-    """The client of one event loop, closed with it.
-
-    What asyncio offers for being told of a loop's end is its list of unfinished asynchronous generators, which it
-    finishes just before; so there is one.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self._client, self._session = settings.async_client()
-        self._loop = asyncio.get_running_loop()
-        self._entering = asyncio.Lock()
-        self._is_entered = False
-        self._life = _live(self._client)
-        with suppress(StopIteration):
-            self._life.__anext__().send(None)
-
-    async def entered(self) -> Any:
-        """The client, once it knows the account."""
-        if not self._is_entered:
-            async with self._entering:
-                if not self._is_entered:
-                    await self._client.__aenter__()
-                    self._is_entered = True
-        return self._client
-
-    async def aclose(self) -> None:
-        await self._life.aclose()
-
-    def abandon(self) -> None:
-        """Close the connections of a loop that is closed and has not told: no more than their sockets."""
-        connector = self._session.connector
-        self._session.detach()
-        for idle in connector._conns.values() if connector is not None else ():
-            for protocol, _ in idle:
-                if (transport := protocol.transport) is None:
-                    continue
-                sock = transport.get_extra_info("socket")
-                with suppress(
-                    RuntimeError
-                ):  # "Event loop is closed"; but now the transport does not try it later
-                    transport.close()
-                if (sock := getattr(sock, "_sock", None)) is not None:
-                    sock.close()
-        if connector is not None:
-            connector._conns.clear()
-
-    def __del__(self) -> None:
-        # A process that ends: the SDK's session would complain of a loop that nobody has told of.
-        if self._loop.is_closed() and not self._session.closed:
-            self.abandon()
-
-
-async def _live(client: Any) -> AsyncGenerator[None, None]:
-    try:
-        yield
-    finally:
-        await client.close()
 
 
 async def _all(found: Any) -> list[dict[str, Any]]:

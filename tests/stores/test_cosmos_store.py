@@ -117,14 +117,13 @@ def test_writes_in_several_regions_are_refused(cosmos_account: CosmosServer, dri
         ({"status": 503}, StoreUnavailable, "503"),
         ({"status": 500}, StoreUnavailable, "500"),
         ({"status": 408}, StoreUnavailable, "408"),
-        ({"status": 449}, StoreUnavailable, "449"),
         ({"status": 413}, SessionTooLarge, "2 MB"),
         ({"status": 401}, StoreError, "check the key or the role"),
         ({"status": 401, "message": "The token has expired"}, StoreUnavailable, "credentials have expired"),
         ({"status": 403}, StoreError, "role assignment"),
         ({"status": 403, "substatus": 3}, StoreError, "403|slow|available"),
         ({"status": 404, "substatus": 1003}, StoreError, "404"),
-        ({"status": 404, "substatus": 1002}, StoreError, "404"),
+        ({"status": 404, "substatus": 1002}, StoreUnavailable, "404"),
         ({"status": 400}, StoreError, "400"),
     ],
 )
@@ -188,6 +187,37 @@ def test_a_throttled_change_was_not_made(cosmos_account: CosmosServer) -> None:
     record = run(store.load(key))
     assert record is not None
     assert (record.version, record.values) == (1, {"n": b"0"})
+
+
+def test_a_change_that_meets_another_is_sent_again(cosmos_account: CosmosServer, drive: Driver) -> None:
+    """Cosmos DB does one write of a document at a time, and leaves it to us to repeat those that it refuses (449)."""
+    store, key = from_url(cosmos_account.url), new_key()
+    busy = {"status": 449, "times": 3}
+
+    def through(call: Coroutine[Any, Any, Any]) -> Any:
+        cosmos_account.set(refuse=busy)
+        cosmos_account.requests()
+        done = drive(call)
+        assert len([path for _, path, _ in cosmos_account.requests() if "/docs" in path]) == 4
+        return done
+
+    drive(store.load(key))
+    assert through(store.create(key, new_record())) is True
+    assert through(store.commit(key, new_change(set={"n": b"1"}))).version == 2
+    assert through(store.load(key)).version == 2  # by a write, at the level that accounts have at first
+    through(store.end(key, new_record(version=3, values={}, ended=True)))
+    assert drive(store.load(key)).ended
+
+
+def test_a_document_that_stays_busy_is_given_up_in_time(cosmos_account: CosmosServer, drive: Driver) -> None:
+    """What is refused again and again is an error that means "later", within the time limit."""
+    store = Guard(from_url(f"{cosmos_account.url}&timeout=0.5"))
+    drive(store.load("x"))
+    cosmos_account.set(refuse={"status": 449, "times": 1_000_000})
+    began = time.monotonic()
+    with pytest.raises((StoreThrottled, StoreUnavailable)):
+        drive(store.commit("x", new_change(set={"n": b"1"})))
+    assert time.monotonic() - began < 0.5 + BUSY_SECONDS
 
 
 def test_what_a_document_holds(cosmos_account: CosmosServer) -> None:

@@ -21,8 +21,8 @@ _FAILED_SECONDS = 0.5  # and before it asks another region
 # Sub-statuses of 403 by which the region says that it does not take writes any more.
 _MOVED = ("3", "1008")
 
-# A sub-status of 404 by which it is the container that is not there, not the document.
-_NO_OWNER = 1003
+# A sub-status of 404: the replicas that were asked are behind what this client has seen.
+_BEHIND = 1002
 
 
 class Call:
@@ -101,11 +101,13 @@ def is_missing(error: CosmosHttpResponseError) -> bool:
     return error.status_code == 404 and not error.sub_status
 
 
-def refuse(status: int, text: str, cause: Exception | None = None) -> NoReturn:
+def refuse(
+    status: int, text: str, cause: Exception | None = None, *, sub_status: int | None = None
+) -> NoReturn:
     """Raise what a refusal by Cosmos DB means. No text of its is passed on whole: it may name much."""
     if status == 429:
         raise StoreThrottled("Cosmos DB asks to slow down: its request units are used up") from cause
-    if status in (408, 410, 449) or status >= 500:
+    if status in (408, 410) or status >= 500 or (status == 404 and sub_status == _BEHIND):
         raise StoreUnavailable(f"Cosmos DB is not available: status {status}") from cause
     if status == 413:
         raise SessionTooLarge(

@@ -17,12 +17,16 @@ from azure.cosmos.exceptions import CosmosClientTimeoutError, CosmosHttpResponse
 
 from .. import _colour, deadline
 from ..errors import ConfigError
+from ._compare_and_set import settle
 from ._cosmos_call import OPTIONS, Call, current, is_missing, refuse
 from ._cosmos_loop import LoopClient
 from ._cosmos_url import Settings
 
-# Statuses that the store judges by itself: a document is there already, or is not what it has to be.
-_ANSWERS = (409, 412)
+# Another write of the same document is under way. The refused one was not done, and azure-cosmos leaves it at that.
+_BUSY = 449
+
+# Statuses that are judged here: a document is there already, is not what it has to be, or is being written.
+_ANSWERS = (409, 412, _BUSY)
 
 
 class Account(NamedTuple):
@@ -105,8 +109,24 @@ class Wire:
                 self._on_charge(name, call.charge)
 
     async def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """What the method of the container returns. Raises CosmosHttpResponseError only for 404, 409 and 412."""
-        return await self.work(lambda container: getattr(container, method)(*arguments, **options, **OPTIONS))
+        """What the method of the container returns. Raises CosmosHttpResponseError only for 404, 409 and 412.
+
+        Cosmos DB does one write of a document at a time, and refuses those that come meanwhile: they are sent again.
+        """
+
+        async def attempt() -> tuple[Any] | None:
+            try:
+                return (
+                    await self.work(
+                        lambda container: getattr(container, method)(*arguments, **options, **OPTIONS)
+                    ),
+                )
+            except CosmosHttpResponseError as error:
+                if error.status_code == _BUSY:
+                    return None
+                raise
+
+        return (await settle(attempt))[0]
 
     async def query(self, text: str, **parameters: Any) -> list[Any]:
         """All that a query finds, in every partition. `parameters` are those of the text, without the @."""
@@ -144,7 +164,8 @@ class Wire:
         except CosmosHttpResponseError as error:
             if error.status_code in _ANSWERS or is_missing(error):
                 raise
-            refuse(error.status_code or 503, str(error.message), error)  # without one, nobody has answered
+            status = error.status_code or 503  # without one, nobody has answered
+            refuse(status, str(error.message), error, sub_status=error.sub_status)
 
     async def aclose(self) -> None:
         """Close clients of its own: the running loop's, if it is awaited, and the one for sync callers."""

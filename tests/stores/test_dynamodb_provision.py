@@ -86,6 +86,17 @@ def test_a_table_that_lacks_something_gets_it(moto_url: str) -> None:
     store.close()
 
 
+def test_the_index_of_a_table_with_provisioned_capacity_has_as_much(moto_url: str) -> None:
+    """DynamoDB refuses an index there that has none of its own. (moto does not, but tells what it was given.)"""
+    store, units = store_for(moto_url), {"ReadCapacityUnits": 7, "WriteCapacityUnits": 3}
+    client = make(moto_url, store._table, BillingMode="PROVISIONED", ProvisionedThroughput=units)
+    assert states(store, create=True) == ["there", "made", "made"]
+    (index,) = client.describe_table(TableName=store._table)["Table"]["GlobalSecondaryIndexes"]
+    assert index["ProvisionedThroughput"].items() >= units.items()
+    client.close()
+    store.close()
+
+
 def test_a_table_with_another_key_is_left_alone(moto_url: str) -> None:
     """What is wrong is told and not changed, nor added to."""
     store = store_for(moto_url)
@@ -211,7 +222,9 @@ def test_the_terraform_code_says_the_same() -> None:
     assert on_table["resources"] == ["${aws_dynamodb_table.sessions.arn}"]
     assert on_index["actions"] == ["dynamodb:Query"]
     assert on_index["resources"] == ["${aws_dynamodb_table.sessions.arn}/index/owners"]
-    assert "aws_iam_policy" in resources
+    policy = resources["aws_iam_policy"]["sessions"]
+    assert policy["policy"] == "${data.aws_iam_policy_document.sessions.json}"
+    assert "name" not in policy, "a table of that name in another region would have a policy of the same name"
 
 
 def test_other_code_is_refused() -> None:

@@ -47,8 +47,9 @@ async def provision(ask: Ask, table: str, *, create: bool) -> list[Part]:
     sound = parts[0].state in ("there", "made")
     index = _index_of(found)
     if sound and index is None and create:
+        missing = _INDEX | _capacity(found or {})
         await ask(
-            "update_table", AttributeDefinitions=_TYPES, GlobalSecondaryIndexUpdates=[{"Create": _INDEX}]
+            "update_table", AttributeDefinitions=_TYPES, GlobalSecondaryIndexUpdates=[{"Create": missing}]
         )
         made.add("index")
         found = await _until_active(ask)
@@ -90,6 +91,13 @@ def _indexes(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _index_of(found: dict[str, Any] | None) -> dict[str, Any] | None:
     return next((index for index in _indexes(found or {}) if index["IndexName"] == INDEX), None)
+
+
+def _capacity(found: dict[str, Any]) -> dict[str, Any]:
+    """What an index of a table with provisioned capacity must be given: as much. One on demand takes none."""
+    units = found.get("ProvisionedThroughput") or {}
+    wanted = {name: units.get(name, 0) for name in ("ReadCapacityUnits", "WriteCapacityUnits")}
+    return {"ProvisionedThroughput": wanted} if all(wanted.values()) else {}
 
 
 def _table_part(table: str, found: dict[str, Any] | None, made: bool) -> Part:
@@ -251,10 +259,10 @@ data "aws_iam_policy_document" "sessions" {
   }
 }
 
-# Attach this to the role of the application.
+# Attach this to the role of the application. Terraform names it: an account has one list of names for all regions.
 resource "aws_iam_policy" "sessions" {
-  name   = "@TABLE@-sessions"
-  policy = data.aws_iam_policy_document.sessions.json
+  description = "What an application needs for its sessions in @TABLE@"
+  policy      = data.aws_iam_policy_document.sessions.json
 }
 """
 

@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import botocore.session
 import pytest
+from botocore.config import Config
 from dynamodb_answers import refusal, scripted
 from makers.dynamodb import endpoint_of
 from records import new_change, new_key, new_record
@@ -61,6 +62,19 @@ def test_a_call_ends_in_time(silent_url: str, colour: str) -> None:
             _in(colour, call)
         assert time.monotonic() - began < LIMIT + BUSY_SECONDS
     run(store.aclose())  # type: ignore[attr-defined]
+
+
+def test_a_ready_client_with_limits_of_its_own_ends_in_time(silent_url: str) -> None:
+    """However a blocking client divides its time: a read is not sent once more where there is no time for that."""
+    limits = DynamoDBStore.config().merge(Config(connect_timeout=LIMIT / 8, read_timeout=LIMIT * 7 / 8))
+    client = client_of(endpoint_of(silent_url), config=limits)
+    store = DynamoDBStore(client, TABLE, timeout=LIMIT)
+    sent: list[float] = []
+    client.meta.events.register("before-send", lambda **_: sent.append(time.monotonic()))
+    with pytest.raises(DynamoDBStore.unavailable):
+        run(store.load("k" * 16))
+    assert len(sent) == 1
+    client.close()
 
 
 @pytest.mark.parametrize("colour", ["sync", "async"])

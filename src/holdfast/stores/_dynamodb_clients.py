@@ -20,9 +20,10 @@ _LEVELS = (1.0, 0.5, 0.25, 0.125, 0.0625)
 
 
 class Clients(Protocol):
-    """The way to DynamoDB: `colours` says for whom."""
+    """The way to DynamoDB: `colours` says for whom, `longest` how many seconds a call takes whatever time is left."""
 
     colours: frozenset[str]
+    longest: float
 
     async def call(self, operation: str, arguments: dict[str, Any], ends_at: float) -> dict[str, Any]:
         """DynamoDB's answer. Raises botocore's errors, and TimeoutError after `ends_at` on the monotonic clock."""
@@ -39,6 +40,8 @@ class Clients(Protocol):
 
 class OwnClients:
     """Clients made as the settings say: blocking ones, and with aiobotocore one for each event loop."""
+
+    longest = 0.0
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -112,7 +115,7 @@ class ReadyClient:
         self._is_awaited = awaited is not None and isinstance(client, awaited.AioBaseClient)
         self._client = client
         self.colours = frozenset({"async" if self._is_awaited else "sync"})
-        _check_limits(client, timeout, awaited=self._is_awaited)
+        self.longest = _check_limits(client, timeout, awaited=self._is_awaited)
 
     async def call(self, operation: str, arguments: dict[str, Any], ends_at: float) -> dict[str, Any]:
         left = _left(ends_at)
@@ -202,14 +205,17 @@ def _left(ends_at: float) -> float:
     return left
 
 
-def _check_limits(client: Any, timeout: float, *, awaited: bool) -> None:
+def _check_limits(client: Any, timeout: float, *, awaited: bool) -> float:
+    """How long a call takes at the most that nobody can cut short. Raises `ConfigError` if that is too long."""
     settings = client.meta.config
     if (settings.retries or {}).get("total_max_attempts") != 1:
         wrong = "tries again by itself, changes too whose answer was lost"
     else:
         waits = settings.connect_timeout, settings.read_timeout
-        if awaited or (None not in waits and sum(waits) <= timeout):
-            return
+        if awaited:
+            return 0.0
+        if None not in waits and sum(waits) <= timeout:
+            return float(sum(waits))
         wrong = f"may wait {waits[0]} + {waits[1]} seconds, and a call has to end within {timeout:g}"
     raise ConfigError(
         f"this DynamoDB client {wrong}: make it with config=DynamoDBStore.config(timeout={timeout:g})"

@@ -240,7 +240,8 @@ class DynamoDBStore:
                 if not isinstance(meant, StoreThrottled) or tries == _TRIES:
                     raise meant from error
             except BotoCoreError as error:
-                if reads and not lost and isinstance(error, CONNECTION_LOST) and time.monotonic() < ends_at:
+                has_time = time.monotonic() + self._clients.longest < ends_at
+                if reads and not lost and isinstance(error, CONNECTION_LOST) and has_time:
                     # A connection that was left open for long may have been closed at the other end.
                     lost = True
                     continue

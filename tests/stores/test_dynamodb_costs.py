@@ -219,6 +219,41 @@ def test_a_page_that_writes_one_value_costs_one_update(endpoint: str) -> None:
     client.close()
 
 
+async def _doors(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    if scope["path"] == "/in":
+        scope["session"].login("ann")
+    else:
+        scope["session"].logout()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.mark.parametrize("local", [None, "1MB"])
+def test_what_signing_in_and_out_costs(moto_url: str, local: str | None) -> None:
+    """A new identity is a record more; where there are copies, the feed hears of each one that has ended."""
+    meter, feed = Meter(), [] if local is None else ["UpdateItem"]
+    client = client_of(endpoint_of(moto_url), config=DynamoDBStore.config())
+    meter.listen(client.meta.events)
+    browser = Browser(
+        SessionMiddleware(
+            _doors, Sessions(DynamoDBStore(client, TABLE), keys=Keyring.generate(), local=local)
+        )
+    )
+
+    async def visit() -> None:
+        await browser.get("/in")
+        assert meter.taken() == ["PutItem"], "a session begins"
+        await browser.get("/in")
+        meter.taken()  # the first ending makes the feed, too
+        await browser.get("/in")
+        assert meter.taken() == ["GetItem", *feed, "PutItem", "UpdateItem", "PutItem"], "and is replaced"
+        await browser.get("/out")
+        assert meter.taken() == ["GetItem", *feed, "PutItem"], "and ends"
+
+    asyncio.run(visit())
+    client.close()
+
+
 def _is_dynalite(endpoint: str) -> bool:
     """Whether the units that it reports mean something: a strong read is not half a unit."""
     client = client_of(endpoint)

@@ -83,7 +83,12 @@ class AzureVault(StandIn):
 
 
 class GoogleSecrets(StandIn):
-    """AccessSecretVersion and AddSecretVersion of Secret Manager."""
+    """AccessSecretVersion and AddSecretVersion of Secret Manager.
+
+    What is asked for by its number is there at once; `latest` is as many versions behind as `behind` says.
+    """
+
+    behind = 0
 
     def answer(self, method: str, path: str, headers: Any, body: dict[str, Any]) -> Answer:
         match = re.fullmatch(
@@ -97,9 +102,10 @@ class GoogleSecrets(StandIn):
         if wanted is None:
             versions.append((str(len(versions) + 1), b64decode(body["payload"]["data"]).decode()))
             return 200, {"name": f"{name}/versions/{len(versions)}", "state": "ENABLED"}, {}
-        if not versions:
+        place = len(versions) - self.behind if wanted == "latest" else int(wanted)
+        if not 0 < place <= len(versions):
             return _absent(f"Secret Version [{name}/versions/{wanted}] not found.")
-        number, text = versions[-1 if wanted == "latest" else int(wanted) - 1]
+        number, text = versions[place - 1]
         data = b64encode(text.encode()).decode()
         return 200, {"name": f"{name}/versions/{number}", "payload": {"data": data}}, {}
 

@@ -72,6 +72,57 @@ def test_an_odd_secret_is_a_secret(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "place",
+    [
+        "/run/secrets/holdfast-session-keys",
+        "/run/secrets/holdfast/session/keys",
+        "/opt/Shop/secrets/holdfast/session/keys",
+        "/var/lib/shop7/secrets/holdfast/session",
+        "./configuration/of/the/shop/session/keys",
+        "~/configuration/of/the/shop/session/keys",
+        "../configuration/of/the/shop/keys2@2026-11-23T20:00:00Z",
+        "file:///etc/holdfast/session/keys",
+        "FILE:///etc/holdfast/session/keys",
+        "aws-secretsmanager://app-sessions?region=eu-west-1",
+    ],
+)
+def test_a_place_is_no_secret(place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`HOLDFAST_KEYS=/run/secrets/…` would be a key that whoever knows the path can make tokens with."""
+    with pytest.raises(ConfigError, match="looks like the path or URL of a place") as caught:
+        Keyring([place])
+    assert place not in str(caught.value)
+    if "://" not in place:
+        monkeypatch.setenv("HOLDFAST_KEYS", place)
+        for make in (Keyring.from_env, lambda: Keyring.of(place), lambda: Keyring.of([place, NEW])):
+            with pytest.raises(ConfigError, match="file:///path"):
+                make()
+        path = tmp_path / "keys"
+        path.write_text(f"{place}\n")
+        with pytest.raises(ConfigError, match="looks like"):
+            Keyring.from_file(path)
+
+
+def test_a_secret_in_base64_is_one_wherever_its_slashes_are() -> None:
+    """As `openssl rand -base64 32` prints them: one in 64 begins with a slash."""
+    for secret in (
+        "/3t0mCk1m0XyD2Wq9yR7oVdXh5nN1bPzTq8sLr4uE0I=",
+        "/3t0mCk1m0Xy/2Wq9yR7oVdXh/nN1bPzTq8sLr4uE+I=",
+        "//t0mCk1m0Xy/2Wq9yR7oVdXh/nN1bPzTq8sLr4uE+I=",
+    ):
+        assert Keyring.of(secret).key_ids == Keyring([secret.encode()]).key_ids
+
+
+@pytest.mark.parametrize("between", [",", " ", ", ", "\n"])
+def test_several_keys_in_one_text_are_several(between: str) -> None:
+    """`Sessions(keys=os.environ[…])` has the ring that the variable has, so that adding a key logs nobody out."""
+    ring = Keyring.of(f"{NEW}@2026-11-23T20:00:00Z{between}{OLD}{between}")
+    assert ring.keys == Keyring([f"{NEW}@2026-11-23T20:00:00Z", OLD]).keys
+    assert Keyring.of(f"{NEW}{between}").key_ids == Keyring([NEW]).key_ids
+    with pytest.raises(ConfigError, match="too short"):
+        Keyring.of(f"{NEW}{between}half-a-key")
+
+
+@pytest.mark.parametrize(
     "moment", ["2031-11-23", "2031-11-23T20:00:00", "2031-13-23T20:00:00Z", "2031-passphrase"]
 )
 def test_a_time_that_is_none_is_refused(moment: str) -> None:

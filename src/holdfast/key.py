@@ -14,11 +14,16 @@ from typing import NamedTuple
 from .errors import ConfigError
 
 KEY_ID_BYTES = 4
+MIN_SECRET_BYTES = 32
 HOW = "make one with: holdfast keys new"
 
-_MIN_SECRET_BYTES = 32
 # What begins like a date behind the last @ is meant as one; any other @ belongs to the secret.
 _WITH_TIME = re.compile(r"(.*)@(\d{4}-.*)", re.DOTALL | re.ASCII)
+# A path or a URL that was given in the place of what is there. Random secrets look like neither, but those in base64
+# may begin with a slash: they have capitals and digits, and none of a path's other signs.
+_PLACE = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*://\S*|(?:~|\.{1,2})/\S*|/(?:\S*[._-]\S*|[^\sA-Z]*|[^\s0-9]*)", re.ASCII
+)
 
 
 class Key(NamedTuple):
@@ -39,12 +44,17 @@ def key_of_secret(secret: str | bytes) -> Key:
         raise ConfigError(f"a key is text or bytes, not {type(secret).__name__}; {HOW}")
     if isinstance(secret, str) and (match := _WITH_TIME.fullmatch(secret)):
         secret, makes_from = match[1], _moment(match[2])
+    if isinstance(secret, str) and _PLACE.fullmatch(secret):
+        raise ConfigError(
+            "a key looks like the path or URL of a place, which others can guess: give the place as one text, "
+            f"keys='file:///path' or another URL; {HOW}"
+        )
     try:
         raw = secret.encode() if isinstance(secret, str) else secret
     except UnicodeEncodeError:
         # What stands there is not shown: it is a secret all the same.
         raise ConfigError(f"a key holds characters that no text has; {HOW}") from None
-    if len(raw) < _MIN_SECRET_BYTES:
+    if len(raw) < MIN_SECRET_BYTES:
         raise ConfigError(f"a key of {len(raw)} bytes is too short, 32 are needed; {HOW}")
     if len(set(raw)) < 8:
         raise ConfigError(f"a key of only {len(set(raw))} different bytes can be guessed; {HOW}")

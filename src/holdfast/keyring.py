@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from .derived import MAC_BYTES, DerivedKeys, Marker
 from .errors import ConfigError
-from .key import HOW, KEY_ID_BYTES, Key, keys_of_secrets
+from .key import HOW, KEY_ID_BYTES, MIN_SECRET_BYTES, Key, keys_of_secrets
 
 if TYPE_CHECKING:
     from .keys import KeySource
@@ -100,7 +100,7 @@ class Keyring:
         text = os.environ.get(name, "").strip()
         if not text:
             raise ConfigError(f"{name} is not set; {HOW}")
-        return cls.from_url(text) if _URL.fullmatch(text) else cls(text.replace(",", " ").split())
+        return cls.from_url(text) if _URL.fullmatch(text) else cls(_apart(text))
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, create: bool = False) -> Keyring:
@@ -119,11 +119,16 @@ class Keyring:
 
     @classmethod
     def of(cls, keys: Keyring | str | bytes | Iterable[str | bytes]) -> Keyring:
-        """A keyring from whatever `Sessions(keys=…)` takes: a ring, a URL, one secret, or a list, newest first."""
+        """A keyring from whatever `Sessions(keys=…)` takes: a ring, a URL, one secret, or several, newest first.
+
+        Several are a list, or a text as in an environment variable.
+        """
         if isinstance(keys, Keyring):
             return keys
         if isinstance(keys, str) and _URL.fullmatch(keys):
             return cls.from_url(keys)
+        if isinstance(keys, str) and max(map(len, parts := _apart(keys)), default=0) >= MIN_SECRET_BYTES:
+            return cls(parts)  # a passphrase is a text, too, but its words are short
         return cls([keys] if isinstance(keys, str | bytes) else keys)
 
     @property
@@ -190,6 +195,11 @@ class Keyring:
         self._lock = Lock()
         if self._watch is not None:
             self._watch.after_fork()
+
+
+def _apart(text: str) -> list[str]:
+    """The keys of a text in which they stand beside each other."""
+    return text.replace(",", " ").split()
 
 
 def _chosen(number: int, keys: Mapping[bytes, Key], now: float) -> State:

@@ -51,8 +51,8 @@ class Sessions:
 
     - `store`: a URL (`sqlite:///sessions.db`, `redis://cache:6379/0`, `memory://`) or a ready store.
       None: `HOLDFAST_STORE`, or else a SQLite file in the working directory.
-    - `keys`: a `Keyring`, one secret, or a list of them, newest first. None: `HOLDFAST_KEYS`, or else a key
-      file in the working directory, readable by its owner only.
+    - `keys`: a `Keyring`, the URL of a place, one secret, or several, newest first. None: `HOLDFAST_KEYS`, or
+      else a key file in the working directory, readable by its owner only.
     - `idle`, `absolute`: a session ends when it was not used for so long, and so long after it was created or
       signed in. `"90s"`, `"30m"`, `"12h"`, `"14d"`, seconds or a timedelta.
     - `cookie_name`: "session" if nothing is said; gets the prefix `__Host-` unless it begins with `__`. With

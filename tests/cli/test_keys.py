@@ -184,6 +184,24 @@ def test_a_file_of_something_else_is_not_written_over(
     assert path.read_text() == "a passphrase of mine\n"
 
 
+@pytest.mark.parametrize("more", ["", "@2031-11-23T20:00:00Z", ",{}", " {}"])
+@pytest.mark.parametrize("action", [["list"], ["add"], ["rotate"], ["export-jwks"]], ids=str)
+def test_a_key_in_the_place_of_its_place_is_not_shown(
+    action: list[str],
+    more: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """`holdfast keys list "$HOLDFAST_KEYS"`: the error ends in a log, and no file is called by a secret."""
+    monkeypatch.chdir(tmp_path)
+    secret = "nWdTRbQMEyiPtA4xSRVpyZlnO6cXUsqjBSYHMVkmBMo"
+    said = refused(capsys, *action, secret + more.format(Keyring.new_secret()))
+    assert "that is a key" in said
+    assert secret not in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_export_jwks_prints_what_readers_need(keys: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The public keys of the tokens that `Sessions` with the same settings makes, newest first."""
     run(capsys, "add", keys)

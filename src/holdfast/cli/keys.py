@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ _LIFETIME = "12h"
 _CLOCKS_DIFFER_SECONDS = 60.0
 
 _TRIES = 5
+
+# What `holdfast keys new` prints, and a time or more keys after it: no file is called so.
+_SECRET = re.compile(r"(?=.*[A-Z])[\w-]{43}(?:[@,\s].*)?", re.ASCII | re.DOTALL)
 
 Lines = list[str]
 
@@ -163,12 +167,21 @@ def _bound_to(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in ("cookie_name", "insecure_http", "bearer")}
 
 
-def _open(place: str) -> tuple[KeySource, Lines]:
-    """The place of the keys, and what is there. Raises `ConfigError`."""
+def _at(place: str) -> KeySource:
+    """The place of the keys. Raises `ConfigError`, which does not show a key that was given instead."""
     from ..keys.file import KeyFile
 
+    if _SECRET.fullmatch(place):
+        raise ConfigError(
+            "that is a key, and not where keys are: name a file, or a URL such as env://HOLDFAST_KEYS"
+        )
+    return from_url(place) if "://" in place else KeyFile(place)
+
+
+def _open(place: str) -> tuple[KeySource, Lines]:
+    """The place of the keys, and what is there. Raises `ConfigError`."""
     try:
-        source: KeySource = from_url(place) if "://" in place else KeyFile(place)
+        source = _at(place)
         return source, source.read() or []
     except ConfigError:
         raise
@@ -181,13 +194,11 @@ def _edit(place: str, change: Callable[[Lines], Lines]) -> list[str]:
 
     Returns what is there now, to be shown. Raises `ConfigError`.
     """
-    from ..keys.file import KeyFile
-
     for _ in range(_TRIES):
         try:
             source, lines = _open(place)
         except NoKeys:
-            source, lines = (from_url(place) if "://" in place else KeyFile(place)), []
+            source, lines = _at(place), []
         Keyring(changed := change(lines))  # what could not be read back is not written
         try:
             source.write(changed)

@@ -89,6 +89,24 @@ def test_joserfc_checks_tokens(algorithm: str) -> None:
     assert b"admin" in found.payload
 
 
+def test_tokens_in_headers_have_keys_of_their_own() -> None:
+    """What `Sessions(transport="header")` gives its clients is checked with the set that is made for it only."""
+    token, ring = Token("jws", public={"role"}), Keyring([NEW])
+    sessions = Sessions(token=token, keys=ring, transport="header")
+    session = sessions.open(None, headers=[])
+    session["role"] = "admin"
+    sessions.sync.commit(session)
+    (made,) = [value.decode() for name, value in session._outgoing() if name == b"holdfast-session"]
+    (key,) = jwt.PyJWKSet.from_json(jwks(ring, token, transport="header").decode()).keys
+    assert "admin" in json.dumps(jwt.decode(made, key, algorithms=["EdDSA"], audience="header session"))
+    for other in (jwks(ring, token), jwks(ring, token, cookie_name="shop", transport="header")):
+        (wrong,) = jwt.PyJWKSet.from_json(other.decode()).keys
+        with pytest.raises(jwt.InvalidSignatureError):
+            jwt.decode(made, wrong, algorithms=["EdDSA"], audience="header session")
+    with pytest.raises(ConfigError, match="transport='bearer' is unknown"):
+        jwks(ring, token, transport="bearer")  # type: ignore[arg-type]  # its tokens are a Bearer's
+
+
 async def test_bearers_have_keys_of_their_own() -> None:
     """The access tokens of a `Bearer` are checked with the set that is made for its name, and with no other."""
     token = Token("jws", public={"role"})

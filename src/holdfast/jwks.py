@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Literal
 
 from .cookies import Cookies
 from .errors import ConfigError
 from .keyring import Keyring
+from .settings import one_of
 from .tokens import Token
 
 PATH = "/.well-known/jwks.json"
@@ -30,10 +31,11 @@ def jwks(
     *,
     cookie_name: str = "session",
     insecure_http: bool = False,
+    transport: Literal["cookie", "header"] = "cookie",
     bearer: str | None = None,
 ) -> bytes:
-    """The JSON Web Key Set of the tokens of `Sessions(token=token, …)`, which is told `cookie_name` and `insecure_http`
-    alike; or, with `bearer`, of the access tokens of the `Bearer` of that name.
+    """The JSON Web Key Set of the tokens of `Sessions(token=token, …)`, which is told `cookie_name`, `insecure_http`
+    and `transport` alike; or, with `bearer`, of the access tokens of the `Bearer` of that name.
 
     Raises `ConfigError` for tokens that are not signed with a key that has a public half.
     """
@@ -41,7 +43,7 @@ def jwks(
         raise ConfigError('only Token("jws") with EdDSA or ES256 has public keys in a JSON Web Key Set')
     from .tokens.jws import Jws
 
-    keyring, name = _bound(keys, cookie_name, insecure_http, bearer)
+    keyring, name = _bound(keys, cookie_name, insecure_http, transport, bearer)
     signed = Jws(
         keyring,
         f"session {name}",
@@ -58,6 +60,7 @@ def paserk(
     *,
     cookie_name: str = "session",
     insecure_http: bool = False,
+    transport: Literal["cookie", "header"] = "cookie",
     bearer: str | None = None,
 ) -> bytes:
     """The public keys of `Token("paseto", algorithm="v4.public")` as JSON. Takes and raises what `jwks` does.
@@ -69,7 +72,7 @@ def paserk(
         raise ConfigError('only Token("paseto", algorithm="v4.public") has public keys as PASERK')
     from .tokens.paseto import Paseto
 
-    keyring, name = _bound(keys, cookie_name, insecure_http, bearer)
+    keyring, name = _bound(keys, cookie_name, insecure_http, transport, bearer)
     audience = token.audience or name
     signed = Paseto(keyring, f"session {name}", issuer=token.issuer, audience=audience, kind="public")
     keys_by_id = {key["kid"]: key["paserk"] for key in signed.public_keys()}
@@ -81,12 +84,16 @@ def _bound(
     keys: Keyring | str | bytes | Iterable[str | bytes],
     cookie_name: str,
     insecure_http: bool,
+    transport: str,
     bearer: str | None,
 ) -> tuple[Keyring, str]:
     """The ring, and what the tokens are bound to besides."""
+    one_of("transport", transport, "cookie", "header")
     keyring = Keyring.of(keys)
     if bearer is not None:
         return keyring, f"bearer {bearer}"
+    if transport == "header":
+        return keyring, f"header {cookie_name}"
     return keyring, Cookies(keyring, cookie_name, insecure_http=insecure_http).name
 
 
@@ -104,11 +111,17 @@ class JWKS:
         token: Token,
         cookie_name: str = "session",
         insecure_http: bool = False,
+        transport: Literal["cookie", "header"] = "cookie",
         bearer: str | None = None,
     ) -> None:
         self._app, self._keys = app, (ring := Keyring.of(keys))
         self._make: Callable[[], bytes] = lambda: jwks(
-            ring, token, cookie_name=cookie_name, insecure_http=insecure_http, bearer=bearer
+            ring,
+            token,
+            cookie_name=cookie_name,
+            insecure_http=insecure_http,
+            transport=transport,
+            bearer=bearer,
         )
         self._made = (ring.look(), self._make())  # a mistake shows now, not at the first request
 

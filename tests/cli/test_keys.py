@@ -213,9 +213,14 @@ def test_export_jwks_prints_what_readers_need(keys: str, capsys: pytest.CaptureF
     assert all(key["crv"] == "P-256" for key in es256)
     others = [
         json.loads(run(capsys, "export-jwks", keys, *option))["keys"][0]["x"]
-        for option in (["--cookie-name", "other"], ["--insecure-http"], ["--bearer", "api"])
+        for option in (
+            ["--cookie-name", "other"],
+            ["--insecure-http"],
+            ["--transport", "header"],
+            ["--bearer", "api"],
+        )
     ]
-    assert len({found[0]["x"], *others}) == 4, "each application has keys of its own"
+    assert len({found[0]["x"], *others}) == 5, "each application has keys of its own"
 
 
 def test_export_jwks_fits_the_tokens(keys: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,9 @@ def register(subparsers: Any) -> None:
             "--cookie-name", default=COOKIE_NAME, help="as in Sessions(cookie_name=) (%(default)s)"
         )
         export.add_argument("--insecure-http", action="store_true", help="as in Sessions(insecure_http=True)")
+        export.add_argument(
+            "--transport", default="cookie", choices=["cookie", "header"], help="as in Sessions(transport=)"
+        )
         export.add_argument("--bearer", metavar="NAME", help="the name of a Bearer, for its access tokens")
 
 
@@ -164,7 +167,9 @@ def _export_paserk(arguments: argparse.Namespace) -> int:
 
 def _bound_to(arguments: argparse.Namespace) -> dict[str, Any]:
     """What tokens are bound to besides the keys."""
-    return {name: getattr(arguments, name) for name in ("cookie_name", "insecure_http", "bearer")}
+    return {
+        name: getattr(arguments, name) for name in ("cookie_name", "insecure_http", "transport", "bearer")
+    }
 
 
 def _at(place: str) -> KeySource:

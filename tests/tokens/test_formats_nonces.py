@@ -46,8 +46,8 @@ def test_threads_never_share_a_nonce(name: str) -> None:
     assert {len(nonce) for nonce in nonces} == {32 if name == "paseto local" else 12}
 
 
-# Everything has been prepared and used, and a generator seeded, when the process is doubled: what the two
-# share is what a snapshot of a virtual machine shares with each of those that are restored from it.
+# Everything has been prepared and used, and a generator seeded, when the process is doubled: what the two share is what
+# a process in a restored snapshot of a virtual machine shares with its like. The kernel's generator is the kernel's.
 FORKS = """
 import os, random, sys
 sys.path.insert(0, sys.argv[1])

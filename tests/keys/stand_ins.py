@@ -85,10 +85,12 @@ class AzureVault(StandIn):
 class GoogleSecrets(StandIn):
     """AccessSecretVersion and AddSecretVersion of Secret Manager.
 
-    What is asked for by its number is there at once; `latest` is as many versions behind as `behind` says.
+    What is asked for by its number is there at once; `latest` is as many versions behind as `behind` says. Versions in
+    `destroyed` are there, and cannot be read.
     """
 
     behind = 0
+    destroyed: frozenset[int] = frozenset()
 
     def answer(self, method: str, path: str, headers: Any, body: dict[str, Any]) -> Answer:
         match = re.fullmatch(
@@ -105,6 +107,9 @@ class GoogleSecrets(StandIn):
         place = len(versions) - self.behind if wanted == "latest" else int(wanted)
         if not 0 < place <= len(versions):
             return _absent(f"Secret Version [{name}/versions/{wanted}] not found.")
+        if place in self.destroyed:
+            message = f"Secret Version [{name}/versions/{place}] is in DESTROYED state."
+            return 400, {"error": {"code": 400, "status": "FAILED_PRECONDITION", "message": message}}, {}
         number, text = versions[place - 1]
         data = b64encode(text.encode()).decode()
         return 200, {"name": f"{name}/versions/{number}", "payload": {"data": data}}, {}

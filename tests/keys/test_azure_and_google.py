@@ -174,6 +174,20 @@ def test_google_may_be_late_with_the_latest_version(
     assert Keyring.from_url(google_cloud.url).key_ids[1:] == Keyring([B, A]).key_ids
 
 
+def test_a_version_that_was_destroyed_hides_no_later_one(google_cloud: Cloud) -> None:
+    """While `latest` is behind, old versions may go that lie between it and the newest: an instance still starts."""
+    secrets = google_cloud.stand_in
+    assert isinstance(secrets, GoogleSecrets)
+    holding(google_cloud, A)
+    operator = google_cloud.source()
+    operator.read()
+    operator.write([B, A])
+    operator.read()
+    operator.write([C, B, A])
+    secrets.behind, secrets.destroyed = 2, frozenset({2})
+    assert google_cloud.source().read() == [C, B, A]
+
+
 def test_an_outage_raises_what_the_client_raises(cloud: Cloud) -> None:
     """And at the start of an application `ConfigError`, with what it was."""
     holding(cloud, A)

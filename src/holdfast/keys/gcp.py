@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-from google.api_core.exceptions import NotFound, ServiceUnavailable
+from google.api_core.exceptions import BadRequest, NotFound, ServiceUnavailable
 from google.api_core.retry import Retry, if_exception_type
 from google.cloud.secretmanager import SecretManagerServiceClient
 
@@ -54,8 +55,9 @@ class SecretManager:
         # Where that leads may be minutes old, in rare cases hours; a version's own number finds it at once
         # (https://cloud.google.com/secret-manager/docs/reference/consistency).
         with suppress(NotFound):
-            while True:
-                version, text = self._get(str(version + 1))
+            for number in count(version + 1):
+                with suppress(BadRequest):  # one that was disabled or destroyed meanwhile is passed over
+                    version, text = self._get(str(number))
         if not version:
             self._version = 0
             raise NoKeys(f"{self._name} has no version, or does not exist")

@@ -23,7 +23,7 @@ from holdfast.stores import from_url
 from holdfast.stores.cosmos import CosmosStore
 from holdfast.stores.guard import Guard
 from servers.cosmos import CONTAINER, DATABASE, CosmosServer
-from servers.process import BUSY_SECONDS
+from servers.process import BUSY_SECONDS, PATIENCE_SECONDS
 
 Driver = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -171,7 +171,8 @@ def test_a_refusal_of_the_very_first_request(
 
 def test_a_container_that_is_not_there(cosmos_account: CosmosServer, drive: Driver) -> None:
     """It is an error that says what to do, and never "no session"."""
-    for url in (cosmos_account.container_url("absent"), cosmos_account.container_url("sessions", "absent")):
+    absent = cosmos_account.container_url("absent"), cosmos_account.container_url("sessions", "absent")
+    for url in (f"{url}&timeout={PATIENCE_SECONDS}" for url in absent):
         for call in (from_url(url).load("x"), from_url(url).commit("x", new_change())):
             with pytest.raises(StoreError, match="holdfast provision"):
                 drive(call)

@@ -94,8 +94,12 @@ class Wire:
 
         `probing` asks for what may not be there, so that a missing container is no error.
         """
+        blocking = self._is_blocking()
+        if not blocking:
+            # Before the time is counted: on a small instance the first import takes much of what a call may take.
+            import azure.cosmos.aio  # noqa: F401
         limit = deadline.limit(self._timeout) if seconds is None else seconds
-        call = Call(time.monotonic() + limit, self._is_blocking(), probing)
+        call = Call(time.monotonic() + limit, blocking, probing)
         mark = current.set(call)
         try:
             yield

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from holdfast import StoreError
+from holdfast import SessionGone, StoreError
 from holdfast._colour import run
 from holdfast.copies.local import moment
 from holdfast.record import Record
@@ -59,7 +59,7 @@ class TestNotes:
 
     def test_a_session_that_goes_on(self, store: RecordingStore, clock: FakeClock) -> None:
         """A new identity is no logout."""
-        run(instance(store, clock).end("a" * 64, moves=True))
+        run(instance(store, clock).move("a" * 64))
         assert run(instance(store, clock).ask("a" * 64, None, 0.0)) == Ending(clock.now, goes_on=True)
 
     def test_a_signed_out_user(self, store: RecordingStore, clock: FakeClock) -> None:
@@ -144,7 +144,10 @@ def test_every_store_keeps_notes(any_store: Any) -> None:
     owner, handle, moved = (os.urandom(32).hex() for _ in range(3))
     one, other = instance(any_store, clock), instance(any_store, clock)
     run(one.end(handle))
-    run(one.end(moved, moves=True))
+    run(one.move(moved))
+    for over in (handle, moved):
+        with pytest.raises(SessionGone):
+            run(other.move(over))
     run(one.end_all(owner))
     assert run(other.ask(handle, None, clock.now)).goes_on is False
     assert run(other.ask(moved, None, clock.now)).goes_on is True

@@ -14,6 +14,7 @@ from token_site import Act, Site, counting, overlapping, regressions, setting
 from holdfast import Change, Keyring, Record, Session, SessionGone, Sessions
 from holdfast.testing import FakeClock
 from holdfast.tokens import Token
+from holdfast.writes import ROTATED
 from recording import RecordingStore
 
 HOLDING: dict[str, Callable[[Any], Token]] = {
@@ -258,6 +259,12 @@ class Parting(RecordingStore):
         if change.expires_at is not None and change.expires_at < 0:
             self._part()
         return committed
+
+    async def create(self, key: str, record: Record) -> bool:
+        created = await super().create(key, record)
+        if record.tag == ROTATED:
+            self._part()
+        return created
 
     async def end(self, key: str, tombstone: Record) -> None:
         await super().end(key, tombstone)

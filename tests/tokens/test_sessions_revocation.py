@@ -326,6 +326,35 @@ class TestLateRequests:
         assert await slow.status(act) == 409
         assert slow.cookies_set == []
 
+    @pytest.mark.parametrize("detects", [None, False], ids=["detecting", "off"])
+    @pytest.mark.parametrize("how", ["logout", "end", "rotate"])
+    @pytest.mark.parametrize("act", ["rotate", "login"])
+    async def test_none_takes_the_session_out_of_reach(
+        self, how: str, act: str, detects: bool | None
+    ) -> None:
+        """Where an instance has not heard of the end yet: 409, for under a new identity it would escape it for good."""
+        site = Watched(detect_loss=detects)
+        tab = await site.signed_in()
+        late = copy_of(tab)
+        if how == "end":
+            await site.instances[0].end(await tab.do(lambda session: session.handle))
+        else:
+            await tab.do(lambda session: getattr(session, how)())
+        moving: dict[str, Any] = {
+            "rotate": lambda session: session.rotate(),
+            "login": lambda s: s.login("ann"),
+        }
+        assert await late.status(moving[act], 1) == 409
+        assert late.cookies_set == []
+        # And from now on that instance knows.
+        site.store.taken()
+        assert await late.do(lambda session: session.owner, 1) is None
+        assert site.store.taken() == []
+        live = {
+            owner for record in site.store._records.values() if (owner := record.owner) and not record.ended
+        }
+        assert live == ({"ann"} if how == "rotate" and detects is None else set())
+
     async def test_a_late_response_replants_a_token_that_opens_nothing(self) -> None:
         """nextjs-auth0#544: the response of a slow request comes after the logout's. Its token is refused.
 

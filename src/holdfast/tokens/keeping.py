@@ -87,30 +87,31 @@ class Keeping:
         if held is not None:
             await self._compare(old, before, said, now)
             kept = await self._hold(held, handle, None, draft, now)
-        if revocations is not None:
-            await revocations.end(old, moves=True)
-        if held is None or before is None:
-            return kept
         try:
-            return await self._seal(held, old, before, handle, kept, draft, now)
+            if revocations is not None:
+                await revocations.move(old)
+            if held is None or before is None:
+                return kept
+            try:
+                return await self._seal(held, old, before, handle, kept, draft, now)
+            except StoreError as error:
+                if revocations is None:
+                    raise
+                self._events.tell("store unavailable", handle, detail=str(error))
+                return kept
         except SessionGone:
-            if kept is not None:
+            if held is not None and kept is not None:
                 await held.give_up(handle, kept, now)
             raise
-        except StoreError as error:
-            if revocations is None:
-                raise
-            self._events.tell("store unavailable", handle, detail=str(error))
-            return kept
 
-    async def end(self, handle: str, before: Record | None, now: float, *, moves: bool = False) -> None:
+    async def end(self, handle: str, before: Record | None, now: float) -> None:
         """Do what can be done so that a token that is out there opens nothing any more."""
         if self._revocations is not None:
-            await self._revocations.end(handle, moves=moves)
+            await self._revocations.end(handle)
         if self._held is None or before is None:
             return
         try:
-            await self._bury(self._held, handle, before, now, moves=moves)
+            await self._bury(self._held, handle, before, now, moves=False)
         except StoreError as error:
             if self._revocations is None:
                 raise

@@ -14,6 +14,7 @@ from math import inf
 from typing import NamedTuple
 
 from ..copies.local import moment
+from ..errors import SessionGone
 from ..record import Record
 from ..stores.guard import Guard
 from ..writes import ROTATED
@@ -103,11 +104,24 @@ class Revocations:
         note = await self._look(self._name_of_owner(owner))
         return now if note is None else max(now, note.before + _LEAST_SECONDS)
 
-    async def end(self, handle: str, *, moves: bool = False) -> None:
-        """Note that a session has ended, or `moves` to another identity, for as long as a token could be good."""
+    async def end(self, handle: str) -> None:
+        """Note that a session has ended, for as long as a token could be good."""
         now = self._clock()
-        tombstone = self._tombstone(ROTATED if moves else _BEFORE.pack(inf), now, self._lasts_until(now))
+        tombstone = self._tombstone(_BEFORE.pack(inf), now, self._lasts_until(now))
         await self._put(self._name_of_session(handle), tombstone)
+
+    async def move(self, handle: str) -> None:
+        """Note that a session goes on under another identity. Raises `SessionGone` if it has ended, or has moved.
+
+        One command decides: what was heard of an ending may be `within` seconds old, and under its new identity the
+        session would escape that for good.
+        """
+        name, asked_at = self._name_of_session(handle), moment(self._clock)
+        note = Record(1, ROTATED, {}, None, asked_at.wall, self._lasts_until(asked_at.wall))
+        if not await self.store.create(name.hex(), note):
+            await self._look(name)
+            raise SessionGone("the session has ended, or goes on under another identity")
+        self._answers.put(name, asked_at, _note_of(note))
 
     async def end_all(self, owner: str) -> None:
         """Note that no session of the user's counts that began until now."""

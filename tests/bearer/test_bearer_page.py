@@ -85,6 +85,7 @@ def test_without_a_token(client: TestClient) -> None:
         b'{"refresh_token": 123}',
         b'{"refresh_token": null}',
         b'{"refresh_token": []}',
+        pytest.param(b"[" * 100_000, id="too deep"),
     ],
 )
 def test_bodies_that_no_client_of_ours_sends(client: TestClient, body: bytes) -> None:

@@ -53,6 +53,14 @@ def test_what_is_held(store: RecordingStore) -> None:
     assert store.taken() == []
 
 
+def test_what_travels_here_may_be_held_for_another_tab(store: RecordingStore) -> None:
+    """It has spilled there meanwhile, and that tab's token counts on it: whoever knew of no record removes nothing."""
+    keep(store, None, {"big": b"1"})
+    kept = keep(store, None, {"mine": b"2"}, {"big"})
+    assert kept is not None
+    assert kept.values == {"big": b"1", "mine": b"2"}
+
+
 def test_only_what_was_shown_is_removed(store: RecordingStore) -> None:
     """Another tab's value, which this one has never seen, stays."""
     first = keep(store, None, {"a": b"1"})

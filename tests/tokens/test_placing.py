@@ -13,7 +13,12 @@ from holdfast.tokens.placing import Placed, place
 
 
 def placed(
-    values: dict[str, int], most: int, *, private: set[str] | None = None, may_spill: bool = True
+    values: dict[str, int],
+    most: int,
+    *,
+    private: set[str] | None = None,
+    beside: set[str] | None = None,
+    may_spill: bool = True,
 ) -> Placed:
     """Place values of so many bytes; a token has a byte for each byte of a value and of a name, and one around each."""
     record = Record(1, os.urandom(8), {name: b"x" * size for name, size in values.items()}, None, 0.0, 1.0)
@@ -23,7 +28,13 @@ def placed(
         return names + b"".join(name.encode() + data for name, data in travelling.values.items())
 
     return place(
-        record, private=Secrecy(private or (), "private"), may_spill=may_spill, most=most, seal=seal, size=len
+        record,
+        private=Secrecy(private or (), "private"),
+        beside=beside or (),
+        may_spill=may_spill,
+        most=most,
+        seal=seal,
+        size=len,
     )
 
 
@@ -37,6 +48,13 @@ def test_only_the_overflow_stays() -> None:
     """The largest values first, so that few stay behind."""
     assert placed({"a": 10, "b": 500, "c": 20, "d": 400}, 600).held.keys() == {"b"}
     assert placed({"a": 10, "b": 500, "c": 20, "d": 400}, 100).held.keys() == {"b", "d"}
+
+
+def test_what_was_held_is_held_on() -> None:
+    """Beside the token that it travels in again: not a value that never was, and not one that is gone."""
+    found = placed({"a": 10, "b": 20, "c": 30}, 60, beside={"b", "c", "gone"})
+    assert found.held.keys() == {"b", "c"}
+    assert found.token.count(b"x") == 30  # and c, which is the overflow, on the server alone
 
 
 def test_private_values_stay_whatever_their_size() -> None:

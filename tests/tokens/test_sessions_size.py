@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from token_site import Site, Tab
 
-from holdfast import Session, SessionTooLarge
+from holdfast import Keyring, Session, SessionTooLarge
 from holdfast.testing import Flaky
 from holdfast.tokens import Token
 from recording import RecordingStore
@@ -211,7 +211,55 @@ class TestSpill:
             store.taken()
             assert await tab.see(1) == {"a": 1, "big": "small"}
             assert store.taken() == []
-            assert all(not record.values for record in store._records.values())
+
+    @pytest.mark.parametrize("detects", [None, False], ids=["detecting", "off"])
+    async def test_a_value_that_nobody_touched_is_not_lost(self, detects: bool | None) -> None:
+        """It fits again, while a request is on its way with the token that says that the server has it."""
+        tab = self.site(RecordingStore(), detect_loss=detects).tab()
+        big = text(1_050)
+        await tab.put(first=text(1_000), big=big)
+        late = tab.beside()
+        late.jar = dict(tab.jar)
+        await tab.do(lambda session: (session.pop("first"), session.update(n=1)))
+        assert (await late.see(1))["big"] == big
+        await late.put(theme="dark")
+        for each in (tab, late):
+            assert (await each.see(1))["big"] == big
+        await tab.do(lambda session: session.pop("big"))
+        assert await tab.see() == {"n": 1}
+
+    @pytest.mark.parametrize("detects", [None, False], ids=["detecting", "off"])
+    async def test_a_lost_response_loses_no_value(self, detects: bool | None) -> None:
+        """What it made small enough to travel is there for a browser that has never got that token, once and again."""
+        tab = self.site(RecordingStore(), detect_loss=detects).tab()
+        await tab.put(big=text(5_000))
+        before = dict(tab.jar)
+        for small in ("small", "smaller"):
+            await tab.put(big=small)
+            late = tab.beside()
+            late.jar = dict(before)
+            assert await late.see(1) == {"big": small}
+        await late.put(n=1)
+        assert await late.see() == {"big": "smaller", "n": 1}
+        await late.put(big=text(5_000))
+        await late.put(big="small again")
+        assert await late.see(1) == {"big": "small again", "n": 1}
+
+    async def test_readers_after_a_limit_was_raised(self) -> None:
+        """Reading alone brings a value back into the token; a tab that comes later with the old one has it, too."""
+        store, keys = RecordingStore(), Keyring.generate()
+        old, new = (Site(Token(max_bytes=most, spill=store), keys=keys) for most in (2_000, 6_000))
+        tab = old.tab()
+        await tab.put(big=text(2_000))
+        late = tab.beside()
+        late.jar = dict(tab.jar)
+        tab.site = late.site = new
+        new.clock.advance(600)
+        assert len((await tab.see())["big"]) == 2_000
+        store.taken()
+        assert len((await tab.see())["big"]) == 2_000
+        assert store.taken() == []
+        assert len((await late.see())["big"]) == 2_000
 
     async def test_changing_one_value_writes_that_one(self) -> None:
         """Of what is held, a request writes what it changed."""

@@ -7,7 +7,7 @@ has happened; then the stores accept what concerns them; and only then there are
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from .. import writes
@@ -134,6 +134,7 @@ class TokenCommits(Committing):
             work,
             private=self._private,
             place=self._placing(session, identity, now),
+            held=() if is_fresh or before is None else before.values,
             mark=self._keeping.mark(None if is_fresh else before),
         )
         await self._log_out(session, now)
@@ -152,19 +153,20 @@ class TokenCommits(Committing):
 
     def _placing(
         self, session: Session, identity: bytes, now: float
-    ) -> Callable[[Record, int | None], Placed]:
-        """How the session's token is made, given the record and the mark that it bears."""
+    ) -> Callable[[Record, Collection[str], int | None], Placed]:
+        """How the session's token is made, given the record, what the server has of it, and the mark that it bears."""
         sender: Sender | None = session._known
         stays: frozenset[str] = frozenset()
         if self._public is not None and sender is not None and session._record is not None:
             # What was private when it was put in does not become readable by being forgotten in the settings.
             stays = frozenset(name for name in sender.said.held if name not in self._public)
 
-        def made(record: Record, mark: int | None) -> Placed:
+        def made(record: Record, beside: Collection[str], mark: int | None) -> Placed:
             return place(
                 record,
                 private=self._private,
                 stays=stays,
+                beside=beside,
                 may_spill=self._may_spill,
                 most=self._most,
                 seal=lambda travelling, held: self._sealing.seal(identity, travelling, held, now, mark=mark),

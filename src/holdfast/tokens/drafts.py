@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from .. import writes
 from ..record import Record
@@ -14,7 +14,8 @@ from .placing import Placed
 class Draft:
     """The session after a request: `record` with all of its values, and `placed`, its token and what it leaves behind.
 
-    `seen` are the values that the request was shown, `place` makes a token of a record, given the mark that it bears.
+    `seen` are the values that the request was shown, `held` the names of those that the server has; `place` makes a
+    token of a record, given those names and the mark that it bears.
     """
 
     def __init__(
@@ -24,7 +25,8 @@ class Draft:
         work: Work,
         *,
         private: Secrecy,
-        place: Callable[[Record, int | None], Placed],
+        place: Callable[[Record, Collection[str], int | None], Placed],
+        held: Collection[str],
         mark: int | None,
     ) -> None:
         self._shown = seen
@@ -33,7 +35,7 @@ class Draft:
         self._private = private
         self._place = place
         self.record = successor._replace(values=writes.applied(seen, work))
-        self.placed = place(self.record, mark)
+        self.placed = place(self.record, held, mark)
 
     def upon(self, held: Mapping[str, bytes], mark: int | None) -> None:
         """Make it anew, where the server holds something else by now than what the request was shown.
@@ -46,8 +48,8 @@ class Draft:
         self.seen |= held.keys()
         self._work = self._work.on(values)
         self.record = self.record._replace(values=writes.applied(values, self._work))
-        self.placed = self._place(self.record, mark)
+        self.placed = self._place(self.record, held, mark)
 
     def without_mark(self) -> None:
         """Make the token anew, as one that knows of no record on the server."""
-        self.placed = self._place(self.record, None)
+        self.placed = self._place(self.record, (), None)

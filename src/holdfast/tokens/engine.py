@@ -117,7 +117,7 @@ class TokenEngine:
             is_due = is_due or anew
         if ending is not None:
             self._refuse(session, sender, ending)
-        elif is_due or sender.said.held:
+        elif is_due or sender.said.away:
             return self._load_with_stores(session, sender, anew=anew)
         else:
             self._take(session, sender, None)
@@ -150,7 +150,7 @@ class TokenEngine:
             ending = await revocations.ask(sender.handle, record.owner, record.created_at, anew=anew)
             if ending is not None:
                 return ending, None
-        if not sender.said.held:
+        if not sender.said.away:
             return None, None
         kept = await held.load(sender.handle) if held is not None else None
         if kept is None:
@@ -162,7 +162,7 @@ class TokenEngine:
     def _take(self, session: Session, sender: Sender, held: Record | None) -> None:
         session._failure = None
         session._reading = Reading("token")
-        record, mark = sender.said.record, sender.said.mark
+        record, mark, away = sender.said.record, sender.said.mark, sender.said.away
         if held is not None:
             # Of what is private the server knows best. Of the rest, it shows what this token has left with it, or
             # everything if that is newer than the token.
@@ -170,12 +170,13 @@ class TokenEngine:
             kept = {
                 name: data
                 for name, data in held.values.items()
-                if is_newer or name in sender.said.held or name in self._private
+                if is_newer or name in away or name in self._private
             }
             record = record._replace(values={**record.values, **kept})
         elif mark is not None:
-            # There is a record, which holds nothing; all that is known of it is its version.
-            held = record._replace(version=mark, values={})
+            # There is a record, which holds nothing that does not travel as well; its version is known.
+            beside = {name: data for name, data in record.values.items() if name in sender.said.held}
+            held = record._replace(version=mark, values=beside)
         session._held = held
         session._attach(sender.handle, record)
 

@@ -59,8 +59,8 @@ class Held:
             writes.check_size(self.store, held.values)
             if await self.store.create(handle, held):
                 return held
-            # Another tab was faster, or something was held before that has gone back into the token since.
-            before = await self.store.load(handle)
+            # Another tab was faster. What it has left here, this request has not seen: that travelled in its token.
+            before, seen = await self.store.load(handle), ()
             if before is None or writes.ended_at(before) is not None:
                 raise SessionGone("the session has ended")
             if marks:

@@ -16,7 +16,7 @@ _GROWTH = 4 / 3
 
 
 class Placed(NamedTuple):
-    """The token, and the values that are held on the server."""
+    """The token, and the values that are held on the server: all that does not travel, and copies of some that do."""
 
     token: bytes
     held: dict[str, bytes]
@@ -27,6 +27,7 @@ def place(
     *,
     private: Secrecy,
     stays: Collection[str] = (),
+    beside: Collection[str] = (),
     may_spill: bool,
     most: int,
     seal: Callable[[Record, frozenset[str]], bytes],
@@ -36,15 +37,19 @@ def place(
 
     What is private is held back, and what `stays` where it is; then, if that `may_spill`, the largest values, until
     the rest fits. Raises `SessionTooLarge`, naming the largest keys.
+
+    What is `beside` the token on the server stays there when it travels again: a request with the token from before,
+    which says that it is there, would find neither the old value nor the new one.
     """
     held = {name: data for name, data in record.values.items() if name in private or name in stays}
     travelling = {name: data for name, data in record.values.items() if name not in held}
     left = _ROUNDS
     while True:
-        token = seal(record._replace(values=travelling), frozenset(held))
+        copies = {name: data for name, data in travelling.items() if name in beside}
+        token = seal(record._replace(values=travelling), frozenset(held).union(copies))
         excess = size(token) - most
         if excess <= 0:
-            return Placed(token, held)
+            return Placed(token, {**held, **copies})
         if not may_spill or not travelling:
             raise SessionTooLarge(_too_large(record.values, size(token), most))
         left -= 1

@@ -12,7 +12,7 @@ from .texts import PublicText, SealedText, claims_of, mark_of, record_of
 
 
 class Carried(NamedTuple):
-    """What a token says: whose session it is, the record, and the names of the values that the server holds."""
+    """What a token says: whose session it is, the record, and the names of the values that the server holds, too."""
 
     identity: bytes
     record: Record
@@ -21,6 +21,11 @@ class Carried(NamedTuple):
     mark: int | None = (
         None  # the version of the record on the server; 0: there is one; None: none is known of
     )
+
+    @property
+    def away(self) -> frozenset[str]:
+        """The names of the values that only the server holds."""
+        return self.held.difference(self.record.values) if self.held else self.held
 
     def __repr__(self) -> str:
         """Without the identity, which opens the session, and without values."""

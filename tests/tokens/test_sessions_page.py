@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from asgi_client import Browser
-from holdfast import Sessions
+from holdfast import Sessions, SessionTooLarge
+from holdfast.asgi import SessionMiddleware
 from holdfast.keyring import Keyring
+from holdfast.tokens import Token
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "tokens.md").read_text()
@@ -44,6 +50,29 @@ def test_the_other_tokens(block: str) -> None:
     code: dict[str, Any] = {}
     exec("from holdfast.tokens import Token\n" + block, code)
     Sessions(token=code["token"], keys=Keyring.generate())
+
+
+def test_a_handler_answers_for_a_session_that_is_too_large() -> None:
+    """It hears of it from `commit`, takes back what was too much, and has its say; the rest of the session is kept."""
+
+    async def note(request: Request) -> Response:
+        session = request.session
+        session["visits"] = session.get("visits", 0) + 1
+        session["text"] = (await request.body()).decode()
+        try:
+            await session.commit()
+        except SessionTooLarge as error:
+            del session["text"]
+            return PlainTextResponse(str(error), 413)
+        return JSONResponse(dict(session))
+
+    sessions = Sessions(token=Token(), keys=Keyring.generate())
+    app = SessionMiddleware(Starlette(routes=[Route("/", note, methods=["POST"])]), sessions)
+    with TestClient(app, base_url="https://shop.example") as client:
+        refused = client.post("/", content="x" * 10_000)
+        assert refused.status_code == 413
+        assert "'text' (10" in refused.text
+        assert client.post("/", content="x").json() == {"visits": 2, "text": "x"}
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(#([^)]+)\)", PAGE))

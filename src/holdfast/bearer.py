@@ -187,6 +187,9 @@ class Bearer:
 
         Raises `SessionGone`, and TypeError or `SessionTooLarge` as `issue` does.
         """
+        if isinstance(unset, str | bytes):
+            # Its letters would be taken for the names, and a right would stay.
+            raise TypeError(f"unset={unset!r} is one text: write a list of names")
         work = Work(encoded(values), frozenset(unset).difference({STATE, *values}), {})
         await self._carry(self._families.change(handle, work))
 

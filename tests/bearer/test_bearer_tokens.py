@@ -69,6 +69,14 @@ def test_what_is_private_stays_in_the_store(name: str) -> None:
         assert dict(here.sync.load(claims.handle).values) == {**VALUES, "note": ("a", 1)}
 
 
+def test_one_name_is_no_list_of_names() -> None:
+    """A text in the place of a list would take away what is named by its letters, and leave the right where it is."""
+    here = bearer(FORMATS["jwe"])
+    handle = here.open(f"Bearer {here.sync.issue('user-42', {'role': 'admin'}).access}").handle
+    with pytest.raises(TypeError, match="list of names"):
+        here.sync.change(handle, {}, unset="role")
+
+
 @pytest.mark.parametrize("call", ["issue", "change"])
 @pytest.mark.parametrize(
     ("values", "error"),

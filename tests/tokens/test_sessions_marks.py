@@ -139,6 +139,41 @@ class TestTold:
         assert await thief.status(setting(a=2)) == 409
         assert thief.cookies_set == []
 
+    @pytest.mark.parametrize("how", ["logout", "rotate", "login"])
+    async def test_one_that_began_in_an_outage_ends_as_well(self, token: Any, how: str) -> None:
+        """Its token knows of no record; a copy changes nothing after the end, and cannot live on beside the session."""
+        store = RecordingStore()
+        site = Site(token(store))
+        store.failure = ConnectionError("away")
+        tab = site.tab()
+        await tab.put(n=1)
+        store.failure = None
+        late = tab.beside()
+        late.jar = dict(tab.jar)
+        await tab.do(lambda session: session.login("ann") if how == "login" else getattr(session, how)())
+        assert await late.status(setting(n=2)) == 409
+        assert await tab.see() == ({} if how == "logout" else {"n": 1})
+
+
+async def test_a_session_from_an_outage_leaves_nothing_behind() -> None:
+    """Another tab has given it a record meanwhile: what that holds comes along to the new identity."""
+    store = RecordingStore()
+    site = Site(WHERE["spill"](store))
+    store.failure = ConnectionError("away")
+    tab = site.tab()
+    await tab.put(n=1)
+    store.failure = None
+    other = tab.beside()
+    other.jar = dict(tab.jar)
+
+    async def login(session: Session) -> None:
+        session.login("ann")
+        await other.put(p=1)
+
+    await tab.do(login)
+    assert await tab.see() == {"n": 1, "p": 1}
+    assert await other.status(setting(p=2)) == 409
+
 
 class TestCost:
     """Counted in commands to the store, in each setting."""

@@ -144,7 +144,8 @@ class TokenCommits(Committing):
         elif record is None or old is None:
             session._held = await self._keeping.begin(handle, draft, now)
         else:
-            session._held = await self._keeping.move(old, before, said, handle, draft, now)
+            known = before or self._keeping.unknown(record)
+            session._held = await self._keeping.move(old, known, said, handle, draft, now)
             self._events.tell("session renewed", handle, session._owner, f"was {old}")
         session._rebase(handle, draft.record)
         self._plant(session, identity, draft.placed.token, draft.record, now)
@@ -199,7 +200,7 @@ class TokenCommits(Committing):
             return
         if session._leaving is not None:
             handle, last = session._leaving
-            await self._keeping.end(handle, session._held, now)
+            await self._keeping.end(handle, session._held or self._keeping.unknown(last), now)
             self._events.tell("session ended", handle, last.owner)
             session._leaving, session._held = None, None
         # A token of this very request's has not been sent yet, and never will be.

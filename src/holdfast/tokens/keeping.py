@@ -41,6 +41,13 @@ class Keeping:
             return 1 if before is None else before.version + 1
         return None if before is None else 0
 
+    def unknown(self, record: Record) -> Record | None:
+        """What is held where the token of `record` knows of nothing: the session began in an outage, or before marks.
+
+        There may be a record since, or none. Whoever ends the session leaves one that says so in either case.
+        """
+        return record._replace(version=0, values={}) if self._detects else None
+
     async def begin(self, handle: str, draft: Draft, now: float) -> Record | None:
         """Hold what a new session leaves on the server; what is held then."""
         if self._held is None:

@@ -135,7 +135,7 @@ class Bearer:
         """
         claims, is_due = self._open(authorization)
         if is_due and self._revocations is not None:
-            asked = self._revocations.ask(claims.handle, claims.owner, claims.created_at)
+            asked = self._revocations.ask(claims.handle, None, claims.created_at)
             if await self._carry(asked) is not None:
                 raise BadToken("ended")
         return claims
@@ -233,7 +233,8 @@ class Bearer:
             claims = self._pairs.open(authorization, self._clock())
             if self._revocations is None:
                 return claims, False
-            known = self._revocations.at_hand(claims.handle, claims.owner, claims.created_at)
+            # `end_all` ends a user's sessions one by one: no note is about all of them.
+            known = self._revocations.at_hand(claims.handle, None, claims.created_at)
             if known.ending is not None:
                 raise BadToken("ended")
         except BadToken as error:

@@ -113,7 +113,7 @@ class TokenEngine:
         ending, is_due = None, False
         if (revocations := self._backing.revocations) is not None:
             record = sender.said.record
-            ending, is_due = revocations.at_hand(sender.handle, record.owner, record.created_at)
+            ending, is_due = revocations.at_hand(sender.handle, self._noted(record), record.created_at)
             is_due = is_due or anew
         if ending is not None:
             self._refuse(session, sender, ending)
@@ -147,7 +147,8 @@ class TokenEngine:
     async def _ask(self, sender: Sender, *, anew: bool) -> tuple[Ending | None, Record | None]:
         record, revocations, held = sender.said.record, self._backing.revocations, self._backing.held
         if revocations is not None:
-            ending = await revocations.ask(sender.handle, record.owner, record.created_at, anew=anew)
+            owner, began = self._noted(record), record.created_at
+            ending = await revocations.ask(sender.handle, owner, began, anew=anew)
             if ending is not None:
                 return ending, None
         if not sender.said.away:
@@ -158,6 +159,10 @@ class TokenEngine:
         # It may have run out; the session lives as long as its token says.
         ended_at = writes.ended_at(kept)
         return (None, kept) if ended_at is None else (Ending(ended_at, writes.goes_on(kept)), None)
+
+    def _noted(self, record: Record) -> str | None:
+        """Whose sign-out everywhere a note may be about. A Bearer ends a user's sessions one by one."""
+        return None if self._read_only else record.owner
 
     def _take(self, session: Session, sender: Sender, held: Record | None) -> None:
         session._failure = None

@@ -53,14 +53,13 @@ class Families:
     async def begin(self, owner: str, values: Mapping[str, bytes]) -> Pair:
         """A new family, and its first pair."""
         now, family = self._clock(), os.urandom(_FAMILY_BYTES)
-        begins_at = now if self._revocations is None else await self._revocations.begins(owner, now)
         record = Record(
             version=1,
             tag=writes.new_tag(),
             values={**values, STATE: State(1, now).packed()},
             owner=owner,
-            created_at=begins_at,
-            expires_at=self._timeouts.expiry(begins_at, now),
+            created_at=now,
+            expires_at=self._timeouts.expiry(now, now),
         )
         pair = self._pairs.make(family, record, 1, now)  # what cannot be sealed is not stored
         await writes.create(self._store, key_of(family), record)

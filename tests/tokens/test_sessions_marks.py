@@ -103,6 +103,31 @@ class TestTold:
         assert await tab.see() == {"a": 2}
         assert regressions(site) == []
 
+    @pytest.mark.parametrize("held", [{}, {"p": 0}], ids=["all travels", "some may be held"])
+    @pytest.mark.parametrize("first", [True, False], ids=["before it is read", "after it was read"])
+    async def test_a_reader_that_puts_off_the_deadline_overwrites_nothing(
+        self, token: Any, held: dict[str, int], first: bool
+    ) -> None:
+        """Of several requests of a page one writes, another only reads: no news, and not the end of the session."""
+        site = Site(token(RecordingStore()), regression="end")
+        tab = site.tab()
+        await tab.put(a=1, **held)
+        site.clock.advance(600)
+        reader, writer = tab.beside(), tab.beside()
+        writer.jar = dict(tab.jar)
+
+        async def act(session: Session) -> None:
+            session["a"] = 2
+            await reader.see()
+
+        await (reader.see() if first else writer.do(act))
+        await writer.put(b=1)
+        assert await writer.see() == {"a": 1 if first else 2, "b": 1, **held}
+        assert regressions(site) == []
+        # The browser that holds the reader's token has not heard of the change.
+        assert await reader.status(setting(c=1)) == 409
+        assert len(regressions(site)) == 1
+
     async def test_a_response_that_never_arrived(self, token: Any) -> None:
         """The browser goes on with the token from before: its session is put off all the same, and it is told."""
         site = Site(token(RecordingStore()))

@@ -17,6 +17,14 @@ from ..errors import Conflict, SessionGone, StoreError
 from ..record import Change, Record, merge
 from ..stores.guard import Guard
 
+# What tags begin with that name no change of a session, but only a later deadline. As others do by chance once in 2^32.
+_RENEWED = b"idle"
+
+
+def is_renewal(record: Record) -> bool:
+    """Whether what was done to a record last has changed nothing of the session."""
+    return record.tag.startswith(_RENEWED)
+
 
 class Held:
     """Keeps the values that do not travel. Raises what the store raises; times are seconds since the epoch.
@@ -42,13 +50,15 @@ class Held:
         now: float,
         *,
         marks: bool = False,
+        renews: bool = False,
     ) -> Record | None:
         """Hold `values` for the session of `record`; what is held then, None if nothing has to be.
 
         `before` is what was held when the request came, as far as it knows, and `seen` are the names of the values
         that it was shown: others are another tab's, and stay. Two requests that change different values both
         succeed. With `marks`, there is a record in any case, and it has to be `before` still: raises `Conflict` if
-        it is not. Raises `SessionGone` if the session has ended, `SessionTooLarge` if the store cannot take it.
+        it is not; the tag tells what only `renews` the session from a change of it. Raises `SessionGone` if the session
+        has ended, `SessionTooLarge` if the store cannot take it.
         """
         if before is None:
             if not values and not marks:
@@ -70,7 +80,7 @@ class Held:
         if not marks and not changed and not unset and before.expires_at >= record.expires_at:
             return before
         change = Change(
-            writes.new_tag(),
+            _RENEWED + writes.new_tag()[len(_RENEWED) :] if renews else writes.new_tag(),
             now,
             changed,
             unset,

@@ -17,7 +17,7 @@ from ..record import Record
 from ..timeouts import Timeouts
 from .backing import Backing
 from .drafts import Draft
-from .held import Held
+from .held import Held, is_renewal
 
 
 class Keeping:
@@ -74,7 +74,7 @@ class Keeping:
         await self._compare(handle, before, said, now, renews=renews)
         for attempt in deadline.rounds(writes.ROUNDS):
             try:
-                return await self._hold(self._held, handle, before, draft, now)
+                return await self._hold(self._held, handle, before, draft, now, renews=renews)
             except Conflict as conflict:
                 await self._overtake(handle, before, conflict.current, now, renews=renews)
                 before = conflict.current
@@ -130,11 +130,17 @@ class Keeping:
         await held.end(handle, before._replace(expires_at=last), now, moves=moves)
 
     async def _hold(
-        self, held: Held, handle: str, before: Record | None, draft: Draft, now: float
+        self,
+        held: Held,
+        handle: str,
+        before: Record | None,
+        draft: Draft,
+        now: float,
+        *,
+        renews: bool = False,
     ) -> Record | None:
-        return await held.keep(
-            handle, before, draft.placed.held, draft.seen, draft.record, now, marks=self._detects
-        )
+        values, seen, marks = draft.placed.held, draft.seen, self._detects
+        return await held.keep(handle, before, values, seen, draft.record, now, marks=marks, renews=renews)
 
     async def _seal(
         self, held: Held, old: str, before: Record, handle: str, kept: Record | None, draft: Draft, now: float
@@ -177,6 +183,8 @@ class Keeping:
         if renews and self._timeouts.renewed(current, now) is None:
             # Whoever was faster has put off the deadline too, in a token that is on its way to the browser.
             raise Conflict(current)
+        if current.version == before.version + 1 and is_renewal(current):
+            return  # nothing that the token does not know of
         why = "another tab's changes that travelled were overwritten"
         if current.version < before.version:
             why = "the store has gone back"

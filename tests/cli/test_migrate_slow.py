@@ -120,3 +120,19 @@ def test_the_bar_is_there_where_the_page_says(monkeypatch: pytest.MonkeyPatch) -
     for name in [name for name in sys.modules if name.partition(".")[0] == "rich"]:
         monkeypatch.setitem(sys.modules, name, None)
     assert isinstance(progress(10, 0), Lines)
+
+
+@pytest.mark.parametrize("on_terminal", [True, False])
+def test_the_bar_leaves_the_output_where_it_was_sent(
+    on_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`holdfast migrate … > file` puts each line about a session into the file, whole, though a bar is shown."""
+    key = "k" * 64
+    line = f"{key} could not be moved: {'words ' * 20}".strip()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal, raising=False)
+    with Bar(10, 0):
+        print(line)
+    out, err = capsys.readouterr()
+    assert (out == f"{line}\n") is not on_terminal
+    assert (key in err) is on_terminal

@@ -89,7 +89,12 @@ class Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            # Above the bar, if it is on the same terminal; otherwise it goes to where somebody has sent it.
+            redirect_stdout=sys.stdout.isatty(),
         )
         self._task = self._progress.add_task("", total=total, completed=done)
 

@@ -17,6 +17,7 @@ from holdfast.cli import main
 from holdfast.cli._progress import Teller
 from holdfast.provision.sqlite import UnmadeSQLiteStore
 from holdfast.stores import from_url
+from servers.postgres import PostgresServer
 
 OLD, NEW = "sqlite:///old.db", "sqlite:///new.db"
 
@@ -137,6 +138,32 @@ def test_a_target_without_its_table_is_told_once(
     assert err.count("does not exist") == 1
     assert "run holdfast provision" in err
     assert all(run(from_url(OLD).load(key)) == record for key, record in sessions.items())
+
+
+@pytest.fixture
+def readers_url(shared_postgres: PostgresServer) -> str:
+    """A PostgreSQL with a table of its own and sessions in it, for a role that may only read."""
+    table, role = f"t_{secrets.token_hex(4)}", f"reader_{secrets.token_hex(4)}"
+    store = from_url(f"{shared_postgres.url}?table={table}")
+    run(store.provision(create=True))  # type: ignore[attr-defined]  # PostgreSQL's has it
+    for _ in range(5):
+        run(store.create(*new_session()))
+    shared_postgres.query(f"CREATE ROLE {role} LOGIN")
+    shared_postgres.query(f"GRANT SELECT ON {table} TO {role}")
+    return f"{shared_postgres.url_for(role)}?table={table}"
+
+
+@pytest.mark.parametrize("role", ["TO", "FROM"])
+def test_a_store_that_may_only_be_read_is_told_once(role: str, readers_url: str, capsys: Capture) -> None:
+    """Before any session is sealed in FROM, from where it could not be served while TO does not take it."""
+    sessions = filled(OLD, 20)
+    urls = [OLD, readers_url] if role == "TO" else [readers_url, OLD]
+    assert main(["migrate", *urls]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count(f"{role} (PostgresStore): the role may not do this") == 1
+    assert all(run(from_url(OLD).load(key)) == record for key, record in sessions.items())
+    assert main(["migrate", *urls, "--dry-run"]) == 0
 
 
 def test_a_dry_run_tells_what_will_not_fit(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from .. import _colour
 from ..copies.revoked import FEED_KEY
-from ..errors import ConfigError, HoldfastError, StoreError
-from ..record import Record
+from ..errors import ConfigError, HoldfastError, SessionGone, StoreError, StoreUnavailable
+from ..record import Change, Record
 from ..stores import Page, Scans, Store
 from ..stores._migrating_marks import arrival, digest, is_marked, is_moving
 from ..stores._migrating_moves import Moves
@@ -110,9 +112,19 @@ class Migration:
         """About how many records there are."""
         return await self._patience.call(self._old.count)
 
-    async def knock(self) -> None:
-        """See whether TO can be used at all, so that this is said once and not for each session."""
-        await self._patience.call(lambda: self._new.load(secrets.token_hex(32)))
+    async def knock(self, *, to_write: bool) -> None:
+        """See whether TO can be used at all, so that this is said once and not for each session.
+
+        `to_write`: and whether both may be changed, by a change of a session that is not there. What is sealed in FROM
+        while TO takes nothing could not be served until it does.
+        """
+        key = secrets.token_hex(32)
+        await self._patience.call(lambda: self._new.load(key))
+        if to_write:
+            change = Change(os.urandom(8), time.time(), set={"": b""})
+            for store in (self._new, self._old):
+                with suppress(SessionGone):
+                    await self._patience.call(partial(store.commit, key, change))
 
     async def move(
         self, checkpoint: Checkpoint, seen: Callable[[int], object], place: Place | None = None
@@ -149,13 +161,13 @@ class Migration:
         passed: int = 0,
     ) -> None:
         """Handle the sessions behind this place, before which there are so many."""
-        with _side_by_side() as together:
+        with _side_by_side(handle, self._patience.end) as together:
             while True:
                 page = await self._pages.read(after)
                 sessions = {
                     key: record for key, record in page.records.items() if not key.startswith(FEED_KEY)
                 }
-                for verdict in await together([handle(key, record) for key, record in sessions.items()]):
+                for verdict in await together(sessions.items()):
                     self._counts[verdict] += 1
                 seen(len(page.records))
                 self.passed += len(page.records)
@@ -170,6 +182,7 @@ class Migration:
         try:
             outcome = await self._patience.call(lambda: self._moves.move(key, record))
         except HoldfastError as error:
+            await self._see_that_they_answer(error)
             return self._flawed(key, f"could not be moved: {reason(error)}", "failed")
         if outcome == "taken":
             return self._flawed(key, "is live in both stores", "failed")
@@ -190,8 +203,17 @@ class Migration:
         try:
             flaw = await self._patience.call(lambda: self._flaw(key, record))
         except HoldfastError as error:
+            await self._see_that_they_answer(error)
             flaw = f"could not be read: {reason(error)}"
         return "sound" if flaw is None else self._flawed(key, flaw, "wrong")
+
+    async def _see_that_they_answer(self, error: HoldfastError) -> None:
+        """Raises `StoreError` if this is not the failure of one session: a store is away, and would be for the next."""
+        if self._patience.is_over:
+            raise error
+        if isinstance(error, StoreUnavailable):
+            for store in (self._old, self._new):
+                await store.load(secrets.token_hex(32))
 
     def _flawed(self, key: str, what: str, verdict: Verdict) -> Verdict:
         if not self._comes_again:
@@ -222,29 +244,43 @@ class Migration:
 
 
 @contextmanager
-def _side_by_side() -> Iterator[Callable[[list[Coroutine[Any, Any, T]]], Coroutine[Any, Any, list[T]]]]:
-    """Runs operations side by side, so many at once: as tasks if awaited, in threads if driven by hand."""
+def _side_by_side(
+    handle: Callable[[str, Record], Coroutine[Any, Any, T]], give_up: Callable[[], None]
+) -> Iterator[Callable[[Iterable[tuple[str, Record]]], Coroutine[Any, Any, list[T]]]]:
+    """Handles sessions side by side, so many at once: as tasks if awaited, in threads if driven by hand.
+
+    `give_up` is to let those end soon that are under way when one raises, or the run is cut off.
+    """
     if not _colour.by_hand():
         import asyncio
 
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def in_turn(operation: Coroutine[Any, Any, T]) -> T:
+        async def in_turn(key: str, record: Record) -> T:
             async with turns:
-                return await operation
+                return await handle(key, record)
 
-        async def as_tasks(operations: list[Coroutine[Any, Any, T]]) -> list[T]:
-            return await asyncio.gather(*map(in_turn, operations))
+        async def as_tasks(sessions: Iterable[tuple[str, Record]]) -> list[T]:
+            tasks = [asyncio.ensure_future(in_turn(*session)) for session in sessions]
+            try:
+                return await asyncio.gather(*tasks)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
 
         yield as_tasks
         return
 
     threads = ThreadPoolExecutor(_AT_ONCE)
 
-    async def in_threads(operations: list[Coroutine[Any, Any, T]]) -> list[T]:
-        return list(threads.map(_colour.run, operations))
+    async def in_threads(sessions: Iterable[tuple[str, Record]]) -> list[T]:
+        return list(threads.map(lambda session: _colour.run(handle(*session)), sessions))
 
     try:
         yield in_threads
+    except BaseException:
+        give_up()
+        raise
     finally:
         threads.shutdown(cancel_futures=True)

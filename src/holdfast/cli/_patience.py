@@ -28,6 +28,11 @@ class Patience:
     def __init__(self, seconds: float, waiting: Callable[[StoreError, float], object]) -> None:
         self._seconds = seconds
         self._waiting = waiting
+        self.is_over = False
+
+    def end(self) -> None:
+        """Whatever waits now, in whichever thread, does not try again."""
+        self.is_over = True
 
     async def call(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What the call returns; its error, if patience ends or waiting would not help."""
@@ -40,7 +45,10 @@ class Patience:
                     raise
                 if waited >= _TOLD_AFTER_SECONDS:
                     self._waiting(error, self._seconds - waited)
+                failure = error
             await _colour.pause(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads calls out, guards nothing
+            if self.is_over:
+                raise failure
             waited += pause
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 

@@ -100,7 +100,8 @@ def _run(arguments: argparse.Namespace) -> int:
             return migration.move(checkpoint, seen, place)
 
     try:
-        _in_a_colour(_whole(migration, work, (old, new), place), old, new)
+        to_write = not (arguments.verify or arguments.dry_run)
+        _in_a_colour(_whole(migration, work, (old, new), place, to_write=to_write), old, new)
     except KeyboardInterrupt:
         if migration.passed:
             _summary(migration)
@@ -134,12 +135,14 @@ async def _whole(
     work: Callable[[Callable[[int], object]], Coroutine[Any, Any, None]],
     stores: tuple[Store, Store],
     place: Place | None,
+    *,
+    to_write: bool,
 ) -> None:
     from ._progress import progress
 
     try:
         total = await migration.count()
-        await migration.knock()
+        await migration.knock(to_write=to_write)
         # A run that goes on looks at everything once more in the end.
         with progress(total * 2, place.passed) if place else progress(total, 0) as seen:
             await work(seen)

@@ -177,6 +177,16 @@ def test_the_terraform_is_one() -> None:
     }
 
 
+def test_names_are_quoted() -> None:
+    """A collection's name is never taken for code."""
+    store = from_url("firestore://my-project/a%22b%0Ac%24%7Bd%7D%25%7Be%7D%5C")
+    fields = [
+        body for kind, _, body in resources(store.as_code("terraform")) if kind == "google_firestore_field"
+    ]
+    assert len(fields) == 14
+    assert 'collection = "a\\"b\\nc$${d}%%{e}\\\\"\n' in store.as_code("terraform")
+
+
 def test_each_store_has_a_role_of_its_own() -> None:
     """A project has one role of an id: a second application's code would be refused there, or would share it."""
     urls = ["s", "s2", "s?database=shop", "s?database=crm", "s?database=shop-a", "s__a?database=shop"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import uuid
 
+from ._names import in_hcl
+
 # Cosmos DB's own roles are for data alone: none of these makes or changes a database or a container. A patch is one of
 # the actions that replace.
 _ACTIONS = (
@@ -200,10 +202,7 @@ def bicep(account: str, database: str, container: str) -> str:
 
 def terraform(account: str, database: str, container: str) -> str:
     """The parts as Terraform's HCL."""
-    quoted = [
-        name.replace("\\", "\\\\").replace('"', '\\"').replace("${", "$${").replace("%{", "%%{")
-        for name in (account, database, container)
-    ]
+    quoted = map(in_hcl, (account, database, container))
     actions = "\n".join(f'      "{action}",' for action in _ACTIONS)
     # The same whenever it is printed, so that it is no change.
     role = str(uuid.uuid5(uuid.NAMESPACE_URL, f"holdfast:cosmos:{account}/{database}/{container}"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from shlex import quote
 
-from ._names import one_name
+from ._names import in_hcl, one_name
 
 _LONGEST_ROLE = 64
 _PERMISSIONS = tuple(f"datastore.entities.{verb}" for verb in ("create", "delete", "get", "list", "update"))
@@ -77,7 +77,7 @@ def terraform(project: str, database: str, exempt: Fields, collections: Sequence
             f'resource "google_firestore_field" "{place}_{field}" {{\n'
             f'  project    = "{project}"\n'
             "  database   = google_firestore_database.sessions.name\n"
-            f'  collection = "{collection}"\n'
+            f'  collection = "{in_hcl(collection)}"\n'
             f'  field      = "{field}"\n'
             "  index_config {}\n" + ("  ttl_config {}\n" if field == "ttl" else "") + "}\n"
         )
@@ -85,9 +85,9 @@ def terraform(project: str, database: str, exempt: Fields, collections: Sequence
     permissions = "".join(f'    "{permission}",\n' for permission in _PERMISSIONS)
     parts += [
         'resource "google_project_iam_custom_role" "sessions" {\n'
-        f'  project     = "{project}"\n'
-        f'  role_id     = "{role}"\n'
-        '  title       = "Holdfast sessions"\n'
+        f'  project = "{project}"\n'
+        f'  role_id = "{role}"\n'
+        '  title   = "Holdfast sessions"\n'
         f"  permissions = [\n{permissions}  ]\n}}\n",
         'resource "google_project_iam_member" "sessions" {\n'
         f'  project = "{project}"\n'

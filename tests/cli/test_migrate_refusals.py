@@ -140,6 +140,19 @@ def test_a_target_without_its_table_is_told_once(
     assert all(run(from_url(OLD).load(key)) == record for key, record in sessions.items())
 
 
+def test_a_directory_in_which_no_place_can_be_noted_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Status 2 and what to do, before anything is moved; only looking needs no place."""
+    old, new = f"sqlite:///{tmp_path}/old.db", f"sqlite:///{tmp_path}/new.db"
+    sessions = filled(old, 5)
+    monkeypatch.chdir("/proc")  # where nobody can make files, root neither
+    assert main(["migrate", old, new]) == 2
+    assert "cannot be noted in /proc (" in capsys.readouterr().err
+    assert all(run(from_url(old).load(key)) == record for key, record in sessions.items())
+    assert main(["migrate", old, new, "--dry-run"]) == 0
+
+
 @pytest.fixture
 def readers_url(shared_postgres: PostgresServer) -> str:
     """A PostgreSQL with a table of its own and sessions in it, for a role that may only read."""

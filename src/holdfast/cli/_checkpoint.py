@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from ..errors import ConfigError
+
 # Options of a URL that are secrets in one store or another. Everything else may tell one store from another.
 _SECRETS = frozenset({"key", "password", "sentinel_password"})
 
@@ -39,14 +41,27 @@ class Checkpoint:
         return place if isinstance(place.after, str) and type(place.passed) is int else None
 
     def write(self, after: str, passed: int) -> None:
-        """Note the place at once or not at all, whenever the process dies."""
-        draft = self.path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"after": after, "passed": passed, "at": time.time()}))
-        os.replace(draft, self.path)
+        """Note the place at once or not at all, whenever the process dies. Raises `ConfigError`."""
+        os.replace(self._draft(json.dumps({"after": after, "passed": passed, "at": time.time()})), self.path)
+
+    def see_that_it_can_be_written(self) -> None:
+        """Raises `ConfigError` if nothing can be noted, which is better known before anything is moved."""
+        self._draft("").unlink()
 
     def remove(self) -> None:
         """Forget the place."""
         self.path.unlink(missing_ok=True)
+
+    def _draft(self, text: str) -> Path:
+        draft = self.path.with_suffix(f".{os.getpid()}")
+        try:
+            draft.write_text(text)
+        except OSError as error:
+            raise ConfigError(
+                f"how far it has come cannot be noted in {self.path.parent} ({error.strerror}): run it in a directory "
+                "in which files can be made"
+            ) from error
+        return draft
 
 
 def _public(url: str) -> str:

@@ -91,6 +91,7 @@ def _run(arguments: argparse.Namespace) -> int:
         work, go_on = migration.rehearse, "not everything was counted"
     else:
         checkpoint = Checkpoint(old_url, new_url)
+        checkpoint.see_that_it_can_be_written()
         place = checkpoint.read()
         if place is not None:
             teller.note(_continuing(place, checkpoint.path.name))

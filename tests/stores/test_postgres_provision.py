@@ -172,9 +172,13 @@ def test_the_printed_sql_gives_the_application_what_it_needs_and_no_more(
     database_url: str, table: str
 ) -> None:
     """Run by the owner, twice, it makes all of it; with its two roles the whole law holds, and nothing else goes."""
-    admin = store_of(database_url, table)
+    admin, owner_url = store_of(database_url, table), signed_in(database_url)
+    owner = owner_url.rpartition("@")[0].rpartition("/")[2]
+    execute(database_url, f"ALTER DATABASE {database_url.rpartition('/')[2]} OWNER TO {owner}")
+    execute(database_url, f"ALTER ROLE {owner} CREATEROLE")
+    assert "CREATEROLE" in admin.as_code("sql").splitlines()[0]
     for _ in range(2):
-        execute(database_url, admin.as_code("sql"))
+        execute(owner_url, admin.as_code("sql"))
     assert set(states(admin, create=False)) == {"there"}
     admin.close()
 

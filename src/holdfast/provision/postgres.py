@@ -97,7 +97,7 @@ def as_code(database: str, table: str, form: str) -> str:
     app, sweeper = _role("app", database, table), _role("sweeper", database, table)
     usage = f'GRANT USAGE ON SCHEMA "{schema}" TO {app}, {sweeper};\n' if schema else ""
     return f"""\
--- The sessions of Holdfast. To be run by the owner of the database; to run it again does no harm.
+-- The sessions of Holdfast. To be run by the database's owner, with CREATEROLE; to run it again does no harm.
 
 {statements};
 

@@ -124,11 +124,11 @@ def test_a_cache_that_cannot_be_used(
 def test_copies_are_compared_when_asked_for(lab: Lab, redis_url: str) -> None:
     """Local copies need no server; a cache adds its rows to theirs. Then all shoppers browse, and only then."""
     assert main(["demo"]) == main(["demo", "--copies"]) == main(["demo", "--cache", redis_url]) == 0
-    assert [asked["browse"] for asked in lab.asked] == [False] * 4 + [True] * 9 + [True] * 12
+    assert [asked["browse"] for asked in lab.asked] == [False] * 4 + [True] * 10 + [True] * 13
     names = [asked["strategy"].name for asked in lab.asked]
-    assert names[4:8] == names[13:17] == names[:4]
-    assert names[8:13] == names[17:22]
-    assert [name for name in names[22:] if not name.startswith("cache-aside")] == [
+    assert names[4:8] == names[14:18] == names[:4]
+    assert names[8:14] == names[18:24]
+    assert [name for name in names[24:] if not name.startswith("cache-aside")] == [
         "holdfast: store + cache",
         "holdfast: store + cache + local",
     ]

@@ -559,3 +559,16 @@ def test_an_end_that_may_take_its_time(op: str, asked_after: float, counts: tupl
     verdict = check(events, ends_within=0.5)
     assert (verdict.counts["revived"], verdict.late_ends) == counts
     assert check(events).counts["revived"] == 1
+
+
+@pytest.mark.parametrize(("asked_after", "counts"), [(0.4, (0, 1)), (0.6, (1, 0))])
+def test_an_end_may_take_its_time_where_sessions_travel(asked_after: float, counts: tuple[int, int]) -> None:
+    """An answer from before the logout that comes after it brings the session back, for as long as old cookies work."""
+    events = [
+        ask("put", 0.0, 1.0, {"a0": "tea"}, key="a0", value="tea"),
+        ask("logout", 2.0, 3.0),
+        read(3.0 + asked_after, 4.0, {"a0": "tea"}),
+    ]
+    verdict = check(events, ends_within=0.5, travels=True)
+    assert (verdict.counts["revived"], verdict.late_ends) == counts
+    assert check(events, travels=True).counts["revived"] == 1

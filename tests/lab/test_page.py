@@ -103,6 +103,18 @@ def test_the_headline_says_what_was_found() -> None:
     assert '<dt>promises broken by Holdfast</dt><dd class="bad">2</dd>' in document
 
 
+def test_what_tokens_lose_is_told_and_flatters_nobody() -> None:
+    """What is not promised of a way is no broken promise of Holdfast's, and stands in the first lines all the same."""
+    tokens = a_trial(Strategy("holdfast: token", "token"), 7, 20.0, {"updates_lost": 41, "revived": 1})
+    tokens.row["unpromised"] = list(tokens.strategy.unpromised)
+    document = page([*four_trials(), tokens], SETTINGS)
+    assert "<h1>Holdfast kept every promise.</h1>" in document
+    assert "Of sessions in tokens less is promised: 42 times something was lost or came back." in document
+    assert '<span class="verdict">~ not promised, 42 ×</span>' in document
+    assert "All three usual ways broke promises, 4,260 times in all." in document
+    assert "Of two tabs that change a session at once, one loses its change; nobody notices" in document
+
+
 def test_the_first_violations_are_told_in_words_and_counted() -> None:
     """Of many violations the first ten are shown, in the order of time, with how many there were."""
     document = page(four_trials(), SETTINGS)

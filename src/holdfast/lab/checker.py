@@ -47,11 +47,12 @@ class Verdict(NamedTuple):
     late_ends: int = 0
 
 
-def check(events: Iterable[Event], *, ends_within: float = 0.0) -> Verdict:
+def check(events: Iterable[Event], *, ends_within: float = 0.0, travels: bool = False) -> Verdict:
     """Judge a history. Events of other kinds than "request" are left aside; the order does not matter.
 
     `ends_within` is the time, in seconds, that an end may take to reach every instance: a *replay* of old cookies
-    that is sent within it after the logout's acknowledgement may still show the session. Nothing else may.
+    that is sent within it after the logout's acknowledgement may still show the session. Nothing else may, unless the
+    session itself `travels` in the cookies: then an answer that comes late brings old ones back to their own browser.
     """
     sessions: dict[tuple[int, int], list[Request]] = defaultdict(list)
     for event in events:
@@ -61,7 +62,7 @@ def check(events: Iterable[Event], *, ends_within: float = 0.0) -> Verdict:
     expected = {name: Expectations(requests) for name, requests in sorted(sessions.items())}
     judged = [_Judge(expectations) for expectations in expected.values()]
     violations = [violation for judge in judged for violation in judge.violations]
-    origins = _Origins(expected, ends_within)
+    origins = _Origins(expected, ends_within, travels)
     violations += origins.violations
     violations.sort()
     counts = {
@@ -175,11 +176,14 @@ class _Judge:
 class _Origins:
     """Asks of everything that any answer shows where it comes from."""
 
-    def __init__(self, sessions: dict[tuple[int, int], Expectations], ends_within: float) -> None:
+    def __init__(
+        self, sessions: dict[tuple[int, int], Expectations], ends_within: float, travels: bool
+    ) -> None:
         self.violations: list[Violation] = []
         self.late_ends: set[tuple[int, int]] = set()
         self._sessions = sessions
         self._ends_within = ends_within
+        self._travels = travels
         self._written: dict[tuple[str, str], list[Request]] = defaultdict(list)
         self._told: set[object] = set()
         for expected in sessions.values():
@@ -236,7 +240,8 @@ class _Origins:
 
     def _report_revival(self, answer: Request, session: int, text: str) -> None:
         ended = self._sessions[answer.browser, session].over
-        if answer.op == "replay" and answer.t0 < ended + self._ends_within:
+        old_cookies = answer.op == "replay" or (self._travels and answer.session == session)
+        if old_cookies and answer.t0 < ended + self._ends_within:
             self.late_ends.add((answer.browser, session))
             return
         text = f"{text}, though session {session} was ended at {ended:.3f} s"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .markup import Markup, join, tag
-from .report import PROMISES, Row, broken, footnotes, who_answered
+from .report import PROMISES, Row, broken, conceded, footnotes, who_answered
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -84,14 +84,16 @@ def _row(row: Row) -> Markup:
 
 def verdict(row: Row) -> Markup:
     """Whether a strategy kept its promises, as a badge beside its name."""
-    count = broken(row)
-    if not count:
-        return tag("span", "✓ kept every promise", class_="verdict good")
-    return tag("span", f"✗ broken {count:,} ×", class_="verdict bad")
+    if count := broken(row):
+        return tag("span", f"✗ broken {count:,} ×", class_="verdict bad")
+    if count := conceded(row):
+        return tag("span", f"~ not promised, {count:,} ×", class_="verdict")
+    return tag("span", "✓ kept every promise", class_="verdict good")
 
 
 ALSO = {
     "late_ends": "Ended sessions that old cookies still opened, within the time that an end may take to arrive",
+    "losses_noticed": "Warnings of changes that were overwritten or lost",
     "refused": "Writes refused, and the browser told so, because the session had ended or changed its identity",
     "uncertain": "Sessions that their browser cannot reach, for the answer to its sign-in was lost on the way",
 }
@@ -99,7 +101,7 @@ ALSO = {
 
 def _also_counted(rows: Sequence[Row]) -> list[Markup]:
     """What is no violation and no error, and is not hidden either; a line for each count that is not 0 everywhere."""
-    known = {key for key, _ in COLUMNS} | {"name", "holdfast", "apart", "sessions", "homes"}
+    known = {key for key, _ in COLUMNS} | {"name", "holdfast", "unpromised", "sessions", "homes"}
     lines = []
     for key in dict.fromkeys(key for row in rows for key in row if key not in known):
         counts = [f"{row['name']} {row[key]:,}" for row in rows if row.get(key)]

@@ -63,11 +63,7 @@ def application(name: str, strategy: Strategy, environ: Mapping[str, str]) -> Ap
     if strategy.kind == "holdfast" and strategy.store is not None:
         return _holdfast(name, strategy.store, strategy)
     if strategy.kind == "token":
-        from holdfast import Keyring, Sessions
-        from holdfast.asgi import SessionMiddleware
-        from holdfast.tokens import Token
-
-        return SessionMiddleware(Shop(name, HoldfastWays()), Sessions(token=Token(), keys=Keyring.from_env()))
+        return _token(name, strategy)
     raise ValueError(f"no instance can be built for {strategy.name!r}")
 
 
@@ -92,6 +88,16 @@ def _holdfast(name: str, url: str, strategy: Strategy) -> App:
         revoke_within=strategy.ends_within or "1s",
     )
     return SessionMiddleware(Shop(name, HoldfastWays()), sessions, debug_header=strategy.copies)
+
+
+def _token(name: str, strategy: Strategy) -> App:
+    from holdfast import Keyring, Sessions
+    from holdfast.asgi import SessionMiddleware
+    from holdfast.tokens import Token
+
+    token = Token(revocation=strategy.store, revoke_within=strategy.ends_within or None)
+    sessions = Sessions(token=token, keys=Keyring.from_env(), detect_loss=strategy.detect_loss)
+    return SessionMiddleware(Shop(name, HoldfastWays()), sessions)
 
 
 class _Server(uvicorn.Server):

@@ -17,7 +17,7 @@ from .figures import figures, verdict
 from .lanes import lanes, last_answer
 from .legend import LEGEND, MARKS, SHARES_LEGEND
 from .markup import Markup, tag
-from .report import PROMISES, Row, Settings, broken
+from .report import PROMISES, Row, Settings, broken, conceded
 
 if TYPE_CHECKING:
     from .trial import Trial
@@ -93,7 +93,7 @@ def _headline(rows: Sequence[Row]) -> str:
 
 
 def _lede(rows: Sequence[Row], settings: Settings) -> str:
-    others = [row for row in rows if not (row["holdfast"] or row.get("apart"))]
+    others = [row for row in rows if not row["holdfast"]]
     breaches = sum(map(broken, others))
     failed = sum(1 for row in others if broken(row))
     done = (
@@ -102,6 +102,8 @@ def _lede(rows: Sequence[Row], settings: Settings) -> str:
         f"{settings.min_instances} to {settings.max_instances} instances that start cold, freeze, and are "
         "killed while they answer."
     )
+    if count := sum(map(conceded, rows)):
+        done += f" Of sessions in tokens less is promised: {count:,} times something was lost or came back."
     if not others:
         return done
     which = (
@@ -231,7 +233,8 @@ METHOD = (
     "answer from a copy in the instance (local), in a shared cache, or sealed in a cookie (snapshot), if it is at "
     "least as new as what the browser has seen. Their copies may be one second old, so that shoppers as quick as these "
     "get to see some, and an end reaches every instance within half a second, or two where browsers carry copies: "
-    "until then old cookies may still open it. A token without a store is judged like the usual ways. Cache-aside "
+    "until then old cookies may still open it. Tokens are judged like all others; what is not promised of them is "
+    "counted, and marked so. Over a store, their endings are noted there, and heeded within a second. Cache-aside "
     "is the usual way to put a cache before a database: whole sessions, an entry in memory for three seconds, or "
     "in a shared cache that every change is written to.",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from .report import broken
+from .report import broken, conceded
 
 if TYPE_CHECKING:
     from .strategies import Strategy
@@ -112,5 +112,7 @@ class Lines:
 
 
 def _promises(trial: Trial) -> str:
-    count = broken(trial.row)
-    return f"{count:,} promises broken" if count else "every promise kept"
+    if count := broken(trial.row):
+        return f"{count:,} promises broken"
+    count = conceded(trial.row)
+    return f"{count:,} × what it does not promise" if count else "every promise kept"

@@ -79,7 +79,12 @@ def without_secrets(url: str) -> str:
 
 def broken(row: Row) -> int:
     """How many times a strategy broke a promise, all promises together."""
-    return sum(int(row[promise.key]) for promise in PROMISES)
+    return sum(int(row[promise.key]) for promise in PROMISES if promise.key not in row.get("unpromised", ()))
+
+
+def conceded(row: Row) -> int:
+    """How many times happened what others promise to prevent, and this strategy does not."""
+    return sum(int(row[key]) for key in row.get("unpromised", ()))
 
 
 def as_json(seed: int, trials: Sequence[Trial]) -> str:
@@ -95,13 +100,22 @@ def who_answered(row: Row) -> str:
 
 
 def footnotes(rows: Sequence[Row]) -> list[str]:
-    """What has to be known of the rows that stand apart."""
+    """What has to be known of the rows of which less is promised."""
     return [
-        f"{row['name']}: as is said of it, two tabs that change a session at once lose one of the changes, and whoever "
-        "has kept old cookies is still answered after the logout. With a store, neither is so."
+        f"{row['name']}: less is promised of it. {ONE_TAB_LOSES}; {_what_a_store_does(row)}"
         for row in rows
-        if row.get("apart")
+        if row.get("unpromised")
     ]
+
+
+ONE_TAB_LOSES = "Of two tabs that change a session at once, one loses its change"
+
+
+def _what_a_store_does(row: Row) -> str:
+    if "revived" in row["unpromised"]:
+        return "nobody notices, and whoever has kept old cookies is still answered after the logout."
+    noticed = row.get("losses_noticed", 0)
+    return f"its store noticed that {noticed:,} times, and refuses old cookies after the logout."
 
 
 def table(trials: Sequence[Trial], width: int, *, ascii_only: bool = False) -> RenderableType:
@@ -124,7 +138,7 @@ def reading_help(trials: Sequence[Trial]) -> list[Text]:
     and which strategies kept every promise."""
     rows = [trial.row for trial in trials]
     started, killed = (sum(row[key] for row in rows) for key in ("instances_started", "instances_killed"))
-    judged = [row for row in rows if not row.get("apart")]
+    judged = [row for row in rows if broken(row) or not row.get("unpromised")]
     kept = [row["name"] for row in judged if not broken(row)]
     broke = [row["name"] for row in judged if broken(row)]
     lines = [Text(f"{started:,} processes were started; {killed:,} were killed while they were answering.")]
@@ -144,9 +158,15 @@ NARROW = 78
 
 
 def _name(row: Row, ascii_only: bool) -> Text:
-    kept = not broken(row)
-    mark = ("+" if kept else "-") if ascii_only else ("✓" if kept else "✗")
-    return Text.assemble((mark, "bold green" if kept else "bold red"), f" {row['name']}")
+    marks = "-~+" if ascii_only else "✗~✓"
+    mark, style = (
+        (marks[0], "bold red")
+        if broken(row)
+        else (marks[1], "bold")
+        if conceded(row)
+        else (marks[2], "bold green")
+    )
+    return Text.assemble((mark, style), f" {row['name']}")
 
 
 def _in_words(row: Row) -> Text:

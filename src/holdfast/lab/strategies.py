@@ -16,16 +16,18 @@ COPY_AGE_SECONDS = 1.0
 SNAPSHOT_SECONDS = 1.0
 # With a second for clocks that differ, so that no snapshot has to be asked about.
 SNAPSHOT_ENDS_WITHIN = SNAPSHOT_SECONDS + 1.0
+TOKEN_ENDS_WITHIN = 1.0
 
 
 class Strategy(NamedTuple):
     """One way of keeping sessions: how instances are built and how the front door routes.
 
     `kind` is "memory" (a dictionary in each instance), "signed" (Starlette's signed cookie), "aside" (a database
-    with a cache beside it), "holdfast", or "token" (Holdfast without a store, which cannot keep all its promises and
-    stands apart in the report). `affinity` asks the front door for sticky routing.
+    with a cache beside it), "holdfast", or "token" (Holdfast's sessions that travel, of which less is promised).
+    `affinity` asks the front door for sticky routing.
 
-    `store` is a store's URL, and for "aside" the path of a SQLite file. `cache` is the URL of a cache that all
+    `store` is a store's URL, for "aside" the path of a SQLite file, and for "token" where endings are noted and changes
+    that overwrite each other are noticed; None: nowhere. `cache` is the URL of a cache that all
     instances share. `local` gives "holdfast" copies in each instance too; "aside" without a `cache` always has
     them. With `snapshot`, browsers carry copies of "holdfast". `fault` is the name of a fault from
     `holdfast.lab.faults` to seed into the store of "holdfast". `detect_loss` has "holdfast" notice what its store
@@ -45,18 +47,31 @@ class Strategy(NamedTuple):
     @property
     def holdfast(self) -> bool:
         """Whether this is Holdfast, which must keep its promises, or one of today's usual ways."""
-        return self.kind == "holdfast"
+        return self.kind in ("holdfast", "token")
+
+    @property
+    def unpromised(self) -> tuple[str, ...]:
+        """Which of the checker's findings are no broken promise, for it is said of this way that they happen.
+
+        A token is as new as the answer that came last. One from before a sign-in takes the browser back there; where a
+        store has noted that this is over, the browser has no session then.
+        """
+        if self.kind != "token":
+            return ()
+        return ("updates_lost", "stale_reads", "revived" if self.store is None else "sessions_lost")
 
     @property
     def copies(self) -> bool:
         """Whether this is Holdfast with any copies beside its store."""
-        return self.holdfast and (self.local or self.snapshot or self.cache is not None)
+        return self.kind == "holdfast" and (self.local or self.snapshot or self.cache is not None)
 
     @property
     def ends_within(self) -> float:
         """In how many seconds an end reaches every instance, as Holdfast says; 0: at once."""
         if self.snapshot:
             return SNAPSHOT_ENDS_WITHIN
+        if self.kind == "token":
+            return TOKEN_ENDS_WITHIN if self.store is not None else 0.0
         return min(REVOCATION_SECONDS, COPY_AGE_SECONDS / 2) if self.copies else 0.0
 
 
@@ -102,6 +117,9 @@ def strategies(
                 snapshot=True,
             ),
             Strategy("holdfast: token, no store", "token"),
+            Strategy(
+                "holdfast: token over store", "token", store=_sqlite(folder / "token.db"), detect_loss=True
+            ),
         ]
     if cache is not None:
         scheme = urlsplit(cache).scheme or "cache"

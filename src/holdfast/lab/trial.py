@@ -75,7 +75,7 @@ async def trial(
                 work.append(beside(history))
             await _together(*work)
             await crowd.look_again()
-    verdict = check(history.events, ends_within=strategy.ends_within)
+    verdict = check(history.events, ends_within=strategy.ends_within, travels=strategy.kind == "token")
     return Trial(
         strategy,
         row=summary(strategy, history.events, verdict),
@@ -91,10 +91,10 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
     `errors` are requests without an answer, or with a 5xx. `refused` are the other refusals: writes that met
     their session's end or change of identity; one that came without such a reason is among the violations.
     Latencies are in milliseconds until an acknowledgement arrived, None if none did. `homes`, of strategies with
-    copies only, counts the answered requests that had a session by the home that it was read from, and
-    `late_ends` the ended sessions that old cookies still opened within the time that an end may take to arrive.
+    copies only, counts the answered requests that had a session by the home that it was read from; `late_ends`,
+    where an end may take its time to arrive, the ended sessions that old cookies still opened within that time.
     `losses_noticed`, of strategies that detect losses only, is how often instances have warned of one.
-    `apart` is there for sessions that travel in tokens alone, of which less is promised.
+    `unpromised` names the counts that are no broken promises, where there are any (see `Strategy.unpromised`).
     """
     events = list(events)
     requests = [event for event in events if event["kind"] == "request"]
@@ -103,7 +103,7 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
     row = {
         "name": strategy.name,
         "holdfast": strategy.holdfast,
-        **({"apart": True} if strategy.kind == "token" else {}),
+        **({"unpromised": list(strategy.unpromised)} if strategy.unpromised else {}),
         "requests": len(requests),
         "errors": sum(_failed(event) for event in requests),
         "instances_started": fates.count("start"),
@@ -117,6 +117,7 @@ def summary(strategy: Strategy, events: Iterable[Event], verdict: Verdict) -> di
     if strategy.copies:
         asked = Counter(event["home"] for event in requests if event.get("home") in HOMES)
         row["homes"] = {home: asked[home] for home in HOMES}
+    if strategy.ends_within:
         row["late_ends"] = verdict.late_ends
     if strategy.detect_loss:
         warnings = (event["warnings"] for event in events if "warnings" in event)

@@ -1,14 +1,14 @@
 """The promises of the README, each under its number, on several instances over each real store.
 
-Promise 5 and 9 are in test_cookies.py, 7 in test_outage.py, 10 in test_keyring.py; the same promises under real
-processes that are killed are in lab/.
+Promise 5 and 9 are in test_cookies.py, 7 in test_outage.py, 8 in copies/test_ladder.py, 10 in test_keyring.py; the same
+promises under real processes that are killed are in lab/.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +21,8 @@ from asgi_client import Browser
 from holdfast import Keyring, Sessions
 from holdfast.asgi import SessionMiddleware
 from holdfast.testing import FakeClock
+from servers.firestore import PROJECT
+from servers.process import PATIENCE_SECONDS
 
 KEYS = Keyring.generate()
 
@@ -102,10 +104,23 @@ class Fleet:
         return await asyncio.gather(*tasks)
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-async def fleet(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    url = f"sqlite:///{tmp_path}/s.db" if request.param == "sqlite" else request.getfixturevalue("redis_url")
-    fleet = Fleet(url)
+PATIENCE = f"timeout={PATIENCE_SECONDS}"
+STORES: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "sqlite": lambda request: f"sqlite:///{request.getfixturevalue('tmp_path')}/s.db",
+    "redis": lambda request: f"{request.getfixturevalue('redis_url')}?{PATIENCE}",
+    "redis-cluster": lambda request: f"{request.getfixturevalue('redis_cluster').url}?{PATIENCE}",
+    "postgres": lambda request: f"{request.getfixturevalue('postgres_url')}?{PATIENCE}",
+    "dynamodb": lambda request: request.getfixturevalue("dynalite_url"),
+    "cosmos": lambda request: request.getfixturevalue("cosmos_url"),
+    "firestore": lambda request: (
+        f"firestore://{PROJECT}/sessions?emulator={request.getfixturevalue('firestore_address')}&{PATIENCE}"
+    ),
+}
+
+
+@pytest.fixture(params=STORES)
+async def fleet(request: pytest.FixtureRequest) -> Any:
+    fleet = Fleet(STORES[request.param](request))
     yield fleet
     for sessions in fleet.sessions:
         await sessions.aclose()

@@ -92,3 +92,17 @@ async def test_one_after_the_other_nothing_is_lost(private: bool) -> None:
         await tab.beside().do(lambda session: session.alter("count", lambda n: n + 1, default=0), number % 2)
         await tab.put(number % 2, second=number)
     assert await tab.see() == {"count": 6, "second": 5}
+
+
+@pytest.mark.parametrize("noted", [False, True])
+async def test_a_late_response_can_undo_a_sign_in(noted: bool) -> None:
+    """A token from before it that arrives after it takes the browser back; where endings are noted, out of its session."""
+    tab = Site(Token(revocation=RecordingStore()) if noted else Token()).tab()
+    await tab.put(cart=1)
+    slow = tab.beside()
+    slow.jar = dict(tab.jar)
+    await slow.put(cart=2)
+    await tab.do(lambda session: session.login("ann"))
+    tab.jar.update(slow.jar)  # its response arrives only now
+    assert await tab.do(lambda session: session.owner) is None
+    assert await tab.see() == ({} if noted else {"cart": 2})

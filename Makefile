@@ -15,7 +15,7 @@ help: ## Say what there is.
 	@sed -En 's/^([a-z]+): ## (.*)/make \1\t\2/p' Makefile | expand -t 14
 
 demo: ## Show that no session is lost while instances come and go; the report is reports/demo.html.
-	@tools/setup lab
+	@tools/setup lab,redis,memcached
 	@mkdir -p reports
 	@.venv/bin/holdfast demo --html reports/demo.html $(ARGS)
 

@@ -37,10 +37,12 @@ def jwks(
     """The JSON Web Key Set of the tokens of `Sessions(token=token, …)`, which is told `cookie_name`, `insecure_http`
     and `transport` alike; or, with `bearer`, of the access tokens of the `Bearer` of that name.
 
-    Raises `ConfigError` for tokens that are not signed with a key that has a public half.
+    Raises `ConfigError` for tokens that are not signed with a key that has a public half, and where what signs them is
+    not installed.
     """
     if token.format != "jws" or token.algorithm == "HS256":
         raise ConfigError('only Token("jws") with EdDSA or ES256 has public keys in a JSON Web Key Set')
+    token.require()
     from .tokens.jws import Jws
 
     keyring, name = _bound(keys, cookie_name, insecure_http, transport, bearer)
@@ -70,6 +72,7 @@ def paserk(
     """
     if token.algorithm != "v4.public":
         raise ConfigError('only Token("paseto", algorithm="v4.public") has public keys as PASERK')
+    token.require()
     from .tokens.paseto import Paseto
 
     keyring, name = _bound(keys, cookie_name, insecure_http, transport, bearer)

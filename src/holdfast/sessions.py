@@ -290,7 +290,9 @@ def _snapshots(
         raise ConfigError(
             "a host that passes one cookie only leaves no room for snapshots: leave snapshot= out"
         )
-    from .tokens import Secrecy  # with the cryptography that snapshots need, only loaded for them
+    from .tokens import Secrecy, require
+
+    require("cryptography", "tokens", "snapshot=")  # only loaded for them
     from .tokens.snapshots import Snapshots, SnapshotToken
 
     token = SnapshotToken(keyring, cookies.name, Secrecy(private, "private"))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from holdfast.lab.strategies import Strategy
 from holdfast.lab.trial import Trial
 
 COUNTS = ("sessions_lost", "updates_lost", "stale_reads", "revived", "crossed", "false_acks")
+ROOT = Path(__file__).parents[2]
 HOLDFAST = (sys.executable, "-m", "holdfast.cli")
 
 
@@ -140,6 +142,15 @@ def test_missing_packages(
     """Without the lab's extra, the line says exactly what to install."""
     monkeypatch.setattr(demo, "find_spec", lambda name: None if name in ("aiohttp", "rich") else object())
     assert "the demo needs aiohttp, rich: pip install 'holdfast[lab]'\n" in refusal(lab, capsys)
+
+
+def test_the_extra_brings_all_that_the_demo_needs() -> None:
+    """Whoever installs `holdfast[lab]` can run every strategy, those that seal something among them."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    lab = {re.split(r"[>=\[ ]", line)[0] for name in ("lab", "tokens") for line in extras[name]}
+    assert "holdfast[tokens]" in extras["lab"]
+    assert set(demo.PACKAGES) <= lab
+    assert "cryptography" in demo.PACKAGES
 
 
 def test_a_missing_client(

@@ -96,7 +96,10 @@ async def test_one_after_the_other_nothing_is_lost(private: bool) -> None:
 
 @pytest.mark.parametrize("noted", [False, True])
 async def test_a_late_response_can_undo_a_sign_in(noted: bool) -> None:
-    """A token from before it that arrives after it takes the browser back; where endings are noted, out of its session."""
+    """A token from before it that arrives after it takes the browser back; where endings are noted, out of its session.
+
+    That is said of tokens; sessions in a store are not touched by what comes late.
+    """
     tab = Site(Token(revocation=RecordingStore()) if noted else Token()).tab()
     await tab.put(cart=1)
     slow = tab.beside()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -131,3 +132,30 @@ def test_no_identity_stands_in_a_report() -> None:
     sender: Any = sessions._engine.read(lines[0].partition(b";")[0])
     assert sender.handle in repr(sender)
     assert repr(sender.identity) not in repr(sender) + repr(sender.said)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "make"),
+    [
+        ("cryptography", "tokens", lambda: Sessions(token=Token(), keys=KEYS)),
+        ("cryptography", "tokens", lambda: Sessions(token=Token("jws"), keys=KEYS)),
+        ("cryptography", "tokens", lambda: Sessions("memory://", snapshot="30s", keys=KEYS)),
+        ("cryptography", "tokens", lambda: Bearer("memory://", keys=KEYS)),
+        ("cryptography", "tokens", lambda: jwks(KEYS, Token("jws"))),
+        ("pyseto", "paseto", lambda: Sessions(token=Token("paseto"), keys=KEYS)),
+        ("pyseto", "paseto", lambda: paserk(KEYS, Token("paseto", algorithm="v4.public"))),
+    ],
+)
+def test_a_missing_library_is_told_when_the_application_starts(
+    package: str, extra: str, make: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the line that installs it, and not by the first request."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"needs {package}: pip install 'holdfast\[{extra}\]'"):
+        make()
+
+
+def test_what_needs_no_library_works_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HS256 is in the standard library."""
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+    Sessions(token=Token("jws", algorithm="HS256"), keys=KEYS)

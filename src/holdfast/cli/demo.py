@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..lab.strategies import Strategy
     from ..lab.trial import Trial
 
-PACKAGES = ("aiohttp", "itsdangerous", "rich", "starlette", "uvicorn")
+PACKAGES = ("aiohttp", "cryptography", "itsdangerous", "rich", "starlette", "uvicorn")
 LONGEST = 3600
 MOST_USERS = 2000
 MOST_INSTANCES = 64

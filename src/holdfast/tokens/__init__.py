@@ -8,6 +8,7 @@ noticed where a store is there).
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import ConfigError
@@ -124,3 +125,18 @@ class Token:
         self.revoke_within = seconds(
             DEFAULT_REVOKE_WITHIN if revoke_within is None else revoke_within, "revoke_within"
         )
+
+    def require(self) -> None:
+        """Raise `ConfigError` if what makes and opens such tokens is not installed."""
+        if self.format == "paseto":
+            require("pyseto", "paseto", 'Token("paseto")')
+        elif self.algorithm != "HS256":
+            require("cryptography", "tokens", f'Token("{self.format}")')
+
+
+def require(package: str, extra: str, wanted: str) -> None:
+    """Raise `ConfigError`, with the `pip install` line, if a package is not installed."""
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise ConfigError(f"{wanted} needs {package}: pip install 'holdfast[{extra}]'") from error

@@ -42,6 +42,7 @@ class Sealing:
     """Makes and opens the tokens of one application. `name` is what they are bound to, besides the keys."""
 
     def __init__(self, token: Token, keyring: Keyring, name: str) -> None:
+        token.require()
         self._format = _format(token, keyring, name)
         public = token.public.names if token.is_readable else None
         self._text = (

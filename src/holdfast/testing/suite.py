@@ -36,7 +36,7 @@ def conformance(
 
     `colour` is "sync" or "async", and otherwise both: a store that would block is then called from worker
     threads, as `Sessions` does it; one with an async client only is not called by sync callers. What a store
-    does not offer (`Owned`, `Sweeps`) is not asked of it.
+    does not offer (`Owned`, `Sweeps`, `Scans`, `Caches`) is not asked of it.
 
     Call it where no event loop runs. Raises `NotConforming`, naming every check that failed.
     """

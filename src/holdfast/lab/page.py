@@ -102,15 +102,16 @@ def _lede(rows: Sequence[Row], settings: Settings) -> str:
         f"{settings.min_instances} to {settings.max_instances} instances that start cold, freeze, and are "
         "killed while they answer."
     )
+    tokens = ""
     if count := sum(map(conceded, rows)):
-        done += f" Of sessions in tokens less is promised: {count:,} times something was lost or came back."
+        tokens = f" Of sessions in tokens less is promised: {count:,} times something was lost or came back."
     if not others:
-        return done
+        return done + tokens
     which = (
         f"All {_in_letters(failed)}" if failed == len(others) > 1 else f"Of the {_in_letters(len(others))}"
     )
     rest = "usual ways" if failed == len(others) > 1 else f"usual ways, {_in_letters(failed)}"
-    return f"{done} {which} {rest} broke promises, {breaches:,} times in all."
+    return f"{done} {which} {rest} broke promises, {breaches:,} times in all.{tokens}"
 
 
 def _in_letters(number: int) -> str:

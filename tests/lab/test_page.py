@@ -110,7 +110,7 @@ def test_what_tokens_lose_is_told_and_flatters_nobody() -> None:
     document = page([*four_trials(), tokens], SETTINGS)
     assert "<h1>Holdfast kept every promise.</h1>" in document
     assert "Of sessions in tokens less is promised: 42 times something was lost or came back." in document
-    assert '<span class="verdict">~ not promised, 42 ×</span>' in document
+    assert '<span class="verdict bad">✗ not promised, 42 ×</span>' in document
     assert "All three usual ways broke promises, 4,260 times in all." in document
     assert "Of two tabs that change a session at once, one loses its change; nobody notices" in document
 

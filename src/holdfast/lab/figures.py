@@ -87,7 +87,7 @@ def verdict(row: Row) -> Markup:
     if count := broken(row):
         return tag("span", f"✗ broken {count:,} ×", class_="verdict bad")
     if count := conceded(row):
-        return tag("span", f"~ not promised, {count:,} ×", class_="verdict")
+        return tag("span", f"✗ not promised, {count:,} ×", class_="verdict bad")
     return tag("span", "✓ kept every promise", class_="verdict good")
 
 

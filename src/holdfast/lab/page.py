@@ -235,7 +235,7 @@ METHOD = (
     "least as new as what the browser has seen. Their copies may be one second old, so that shoppers as quick as these "
     "get to see some, and an end reaches every instance within half a second, or two where browsers carry copies: "
     "until then old cookies may still open it. Tokens are judged like all others; what is not promised of them is "
-    "counted, and marked so. Over a store, their endings are noted there, and heeded within a second. Cache-aside "
+    "counted, and said to be so. Over a store, their endings are noted there, and heeded within a second. Cache-aside "
     "is the usual way to put a cache before a database: whole sessions, an entry in memory for three seconds, or "
     "in a shared cache that every change is written to.",
 )

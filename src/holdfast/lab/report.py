@@ -158,15 +158,9 @@ NARROW = 78
 
 
 def _name(row: Row, ascii_only: bool) -> Text:
-    marks = "-~+" if ascii_only else "✗~✓"
-    mark, style = (
-        (marks[0], "bold red")
-        if broken(row)
-        else (marks[1], "bold")
-        if conceded(row)
-        else (marks[2], "bold green")
-    )
-    return Text.assemble((mark, style), f" {row['name']}")
+    kept = not (broken(row) or conceded(row))  # one measure for all rows, whatever is promised of them
+    mark = ("+" if kept else "-") if ascii_only else ("✓" if kept else "✗")
+    return Text.assemble((mark, "bold green" if kept else "bold red"), f" {row['name']}")
 
 
 def _in_words(row: Row) -> Text:

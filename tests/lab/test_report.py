@@ -160,7 +160,7 @@ def test_each_promise_counts(promise: Promise) -> None:
 @pytest.mark.parametrize("promise", PROMISES)
 @pytest.mark.parametrize("store", [None, "sqlite:///t.db"])
 def test_what_is_not_promised_is_counted_and_breaks_nothing(promise: Promise, store: str | None) -> None:
-    """Of tokens less is promised: that is marked like the rest, and explained. Anything else is a broken promise of theirs, too."""
+    """Of tokens less is promised: that is marked like the rest, and explained. Anything else is a broken promise."""
     strategy = Strategy("tokens", "token", store=store, detect_loss=store is not None)
     trial = a_trial(strategy, 1, 4.0, {promise.key: 2})
     trial.row["unpromised"] = list(strategy.unpromised)

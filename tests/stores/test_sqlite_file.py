@@ -61,6 +61,21 @@ def test_tables_of_another_version(tmp_path: Path) -> None:
         SQLiteStore(tmp_path / "s.db")
 
 
+def test_a_process_starts_while_another_one_writes(tmp_path: Path) -> None:
+    """However long that takes: a file that is as it should be is opened without waiting for whoever has its lock."""
+    path = tmp_path / "s.db"
+    SQLiteStore(path).close()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("DELETE FROM sessions")
+    store = SQLiteStore(path, timeout=0.05)
+    assert run(store.load(new_key())) is None
+    other.execute("COMMIT")
+    assert run(store.create(new_key(), new_record()))
+    other.close()
+    store.close()
+
+
 @pytest.mark.parametrize("what", ["file", "directory"])
 def test_what_cannot_be_written(what: str) -> None:
     """A file or a directory without write permission is refused, and the text names the remedy."""

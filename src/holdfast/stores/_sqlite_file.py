@@ -87,8 +87,20 @@ def prepare(path: str, timeout: float) -> None:
 
 
 def _recognise(connection: sqlite3.Connection, path: str) -> None:
-    """Make the tables in an empty database; refuse one that is not Holdfast's, or not of this version."""
-    connection.execute("BEGIN IMMEDIATE")
+    """Make the tables in an empty database; refuse one that is not Holdfast's, or not of this version.
+
+    Where there is nothing to make, it does not wait for others who write: whether a process can start must not depend
+    on how busy they are.
+    """
+    is_made = marks_of(connection) == (_APPLICATION, _SCHEMA)
+    if is_made:
+        connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if is_made and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return
+        raise
     marks = marks_of(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if marks == (0, 0) and tables == 0:

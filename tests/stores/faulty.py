@@ -156,6 +156,17 @@ class ExpiredIsHidden(Faulty):
         return None if record is None or (record.expires_at <= time.time() and not record.ended) else record
 
 
+class SealsVanish(Faulty):
+    """As where the engine's own expiry takes what is long over, at once."""
+
+    async def commit(self, key: str, change: Change) -> Record:
+        sealed = await super().commit(key, change)
+        if sealed.expires_at < 0:
+            with self._lock:
+                del self._records[key]
+        return sealed
+
+
 class EndDeletes(Faulty):
     async def end(self, key: str, tombstone: Record) -> None:
         with self._lock:

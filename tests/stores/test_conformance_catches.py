@@ -10,7 +10,7 @@ from holdfast.stores.memory import MemoryStore
 from holdfast.testing import CHECKS, Broken, NotConforming, conformance
 
 CAUGHT: dict[type[Faulty], set[str]] = {
-    faulty.CreateOverwrites: {"put-if-free", "expired-present", "tombstone"},
+    faulty.CreateOverwrites: {"put-if-free", "expired-present", "tombstone", "commit-after-expiry"},
     faulty.CreateOverwritesTombstones: {"tombstone"},
     faulty.CreateLooksFirst: {"put-if-free"},
     faulty.CommitLooksFirst: {"parallel-changes", "counting"},
@@ -27,6 +27,7 @@ CAUGHT: dict[type[Faulty], set[str]] = {
     faulty.ExpiryIsJudgedByTheStoresClock: {"clock-skew"},
     faulty.EarlierClocksLose: {"clock-skew"},
     faulty.ExpiredIsHidden: {"expired-present", "commit-after-expiry", "sweeping"},
+    faulty.SealsVanish: {"commit-after-expiry", "sweeping"},
     faulty.EndDeletes: {"tombstone", "sweeping", "weak-negative"},
     faulty.EndNeedsARecord: {"tombstone", "sweeping"},
     faulty.EndKeepsTheValues: {"tombstone", "weak-negative"},

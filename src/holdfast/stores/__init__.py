@@ -50,6 +50,8 @@ class Store(Protocol):
         If the stored tag is already `change.tag`, it was applied before: return what is stored.
         If the record is missing, ended, or expired at `change.now`: raise `SessionGone`.
         If `change.base` is given and is not the stored version: raise `Conflict(current)`.
+        An expiry below zero is that of a session which a rotation seals at -`expires_at`: the record, or a tombstone
+        in its place, stays loadable for about a minute after that.
         """
         ...
 

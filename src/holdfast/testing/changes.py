@@ -153,6 +153,14 @@ async def commit_after_expiry(store: Store) -> None:
     expect(sealed.expires_at == 0.0, "an expiry long past is stored like any other")
     await refused(store.commit(key, change()), SessionGone, "a record sealed that way cannot be changed")
 
+    key, record = fresh()
+    await store.create(key, record)
+    await store.commit(key, change(expires_at=-now))
+    found = await store.load(key)  # a store may put a tombstone in the place of a seal
+    expect(found is not None and not found.is_live(now), "what a rotation has just sealed is still there")
+    expect(await store.create(key, record) is False, "the key of what was sealed is taken")
+    await refused(store.commit(key, change()), SessionGone, "what a rotation has sealed cannot be changed")
+
 
 async def expired_present(store: Store) -> None:
     """A record that has just expired is loaded as it was, and its key is not free."""

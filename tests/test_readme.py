@@ -71,7 +71,7 @@ def test_the_command_explains_itself() -> None:
     """`holdfast --help` names each command, and an unknown one is an error with status 2."""
     result = subprocess.run([sys.executable, "-m", "holdfast.cli", "--help"], capture_output=True, text=True)
     assert result.returncode == 0
-    for command in ("demo", "keys"):
+    for command in ("demo", "keys", "migrate", "provision"):
         assert command in result.stdout
     with pytest.raises(SystemExit) as caught:
         main(["nonsense"])

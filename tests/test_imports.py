@@ -45,6 +45,7 @@ def loaded_by(statement: str) -> set[str]:
     [
         "import holdfast",
         "from holdfast import Sessions, Keyring, Session, SessionGone",
+        "import holdfast; [getattr(holdfast, name) for name in holdfast.__all__]",
         "from holdfast.asgi import SessionMiddleware",
         "import holdfast; holdfast.Sessions('memory://')",
     ],

@@ -74,7 +74,7 @@ def prepare(path: str, timeout: float) -> None:
     try:
         connection = connect(path, timeout)
         try:
-            _recognise(connection, path)
+            _recognise(connection, path, timeout)
             keep_log(connection, path, timeout)
         finally:
             connection.close()
@@ -86,7 +86,7 @@ def prepare(path: str, timeout: float) -> None:
         raise ConfigError(f"{path} cannot be used ({error}): {remedy}") from error
 
 
-def _recognise(connection: sqlite3.Connection, path: str) -> None:
+def _recognise(connection: sqlite3.Connection, path: str, timeout: float) -> None:
     """Make the tables in an empty database; refuse one that is not Holdfast's, or not of this version.
 
     Where there is nothing to make, it does not wait for others who write: whether a process can start must not depend
@@ -101,6 +101,8 @@ def _recognise(connection: sqlite3.Connection, path: str) -> None:
         if is_made and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             return
         raise
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {timeout * 1000:.0f}")
     marks = marks_of(connection)
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if marks == (0, 0) and tables == 0:

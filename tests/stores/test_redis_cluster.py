@@ -205,6 +205,23 @@ def test_the_entry_is_there_before_the_session_is(redis_cluster: RedisCluster) -
         assert client.zrange(f"holdfast:o:{_index(owner)}", 0, -1) == [key]
 
 
+def test_a_scan_meets_what_is_being_moved(own_redis_cluster: RedisCluster, drive: Driver) -> None:
+    """Of a slot on its way from one server to another, some sessions are on the one and some on the other already."""
+    store, keys = RedisStore.from_url(own_redis_cluster.url), {new_key() for _ in range(20)}
+    for key in keys:
+        drive(store.create(key, new_record()))
+    for key in sorted(keys)[:3]:
+        own_redis_cluster.move(f"holdfast:s:{key}")
+    met: set[str] = set()
+    after = None
+    while True:
+        page = drive(store.scan(after, 1000))
+        met |= page.records.keys()
+        if (after := page.after) is None:
+            break
+    assert met == keys
+
+
 def test_a_place_in_a_scan_survives_a_failover(own_redis_cluster: RedisCluster) -> None:
     """Slots stay what they are: going on after a primary has died meets all that was not met before."""
     store = RedisStore.from_url(own_redis_cluster.url)

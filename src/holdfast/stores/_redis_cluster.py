@@ -72,25 +72,33 @@ class Cluster:
             await self._look()
             shard = self._map[slot_of(commands[0])]
             answers = None if shard is None else await self._nodes.ask_replica(shard[1:], *commands)
-        return await self.ask(*commands) if answers is None else answers
+            return await self.ask(*commands) if answers is None else answers
 
     async def ask_slots(self, first: int, last: int, command: bytes, *rest: bytes) -> list[Any]:
-        """The answers to `command`, the number of the slot and the rest, for each slot of a range that has a shard."""
+        """The answers of every primary to `command`, the number of the slot and the rest, for each slot of a range.
+
+        A slot that is on its way is on two of them. The one that it leaves is asked first: what is not there any more
+        has arrived.
+        """
         with self._nodes.one_call():
             await self._look()
-            parties: dict[Address, list[Command]] = {}
+            own: dict[Address, list[Command]] = {place: [] for place in self._primaries()}
+            others: dict[Address, list[Command]] = {place: [] for place in own}
             for slot in range(first, last):
                 shard = self._map[slot]
                 if shard is None:
                     raise ClusterDownError(f"slot {slot} has no server")
-                parties.setdefault(shard[0], []).append((*command.split(), b"%d" % slot, *rest))
-            return [answer for place, group in parties.items() for answer in await self._send(place, *group)]
+                for place in own:
+                    group = own if place == shard[0] else others
+                    group[place].append((*command.split(), b"%d" % slot, *rest))
+            parties = [(place, group[place]) for group in (own, others) for place in group if group[place]]
+            return [answer for place, asked in parties for answer in await self._send(place, *asked)]
 
     async def ask_each(self, *commands: Command) -> dict[str, list[Any]]:
         """What each primary answers, by its address."""
         with self._nodes.one_call():
             await self._look(anew=True)
-            places = sorted({shard[0] for shard in self._map if shard is not None})
+            places = self._primaries()
             return {f"{host}:{port}": await self._send((host, port), *commands) for host, port in places}
 
     async def look(self) -> int:
@@ -175,6 +183,9 @@ class Cluster:
                 return
         if not self._known:
             raise failure
+
+    def _primaries(self) -> list[Address]:
+        return sorted({shard[0] for shard in self._map if shard is not None})
 
     def _take(self, shards: Any, asked: Address) -> None:
         fresh: list[Shard | None] = [None] * SLOTS

@@ -30,7 +30,14 @@ def time_left(seconds: float) -> Iterator[None]:
     A fifth of a second is kept back for the answer. Where it is nested, the earlier end counts. The ASGI middleware
     does this by itself where the request's scope has the context of AWS Lambda.
     """
-    ends_at, outer = monotonic() + seconds - _RESERVE_SECONDS, _ends_at.get()
+    with within(seconds - _RESERVE_SECONDS):
+        yield
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Within it, all calls together take no longer than so many seconds: for what takes several of them."""
+    ends_at, outer = monotonic() + seconds, _ends_at.get()
     mark = _ends_at.set(ends_at if outer is None else min(ends_at, outer))
     try:
         yield
@@ -48,7 +55,7 @@ def limit(most: float) -> float:
         return most
     left = ends_at - monotonic()
     if left <= 0:
-        raise TimeoutError("the platform ends this request too soon for another call")
+        raise TimeoutError("no time is left for another call")
     return min(most, left)
 
 

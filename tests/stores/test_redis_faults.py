@@ -77,6 +77,19 @@ def test_a_cluster_with_a_hole_is_an_outage_and_then_over(own_redis_cluster: Red
     assert asyncio.run(store.load(key)).values == {"n": b"2"}
 
 
+@pytest.mark.parametrize("kind", ["own_redis_cluster", "own_redis_sentinel"])
+def test_what_a_replica_took_is_not_left_for_the_primary(request: pytest.FixtureRequest, kind: str) -> None:
+    """A weak read has one time limit, whoever is asked."""
+    servers: RedisNodes = request.getfixturevalue(kind)
+    store = RedisStore.from_url(f"{servers.url}?timeout=1")
+    for weak in (False, True):  # so that there are connections, which say how long they were waited for
+        run(store.load("x", weak=weak))
+    for server in servers.nodes:
+        server.freeze()
+    with pytest.raises(redis.TimeoutError, match=r"within 0\.[0-7]"):
+        run(store.load("x", weak=True))
+
+
 @pytest.mark.parametrize("kind", ["redis_cluster", "redis_sentinel"])
 @pytest.mark.parametrize("loss", [redis.ConnectionError, redis.TimeoutError])
 def test_a_change_whose_answer_was_lost_is_not_sent_again(

@@ -135,6 +135,43 @@ def test_a_replica_that_does_not_answer_costs_its_time_limit_once(
     assert 0.1 < time.monotonic() - began < BUSY_SECONDS
 
 
+@pytest.mark.parametrize("colour", ["sync", "async"])
+def test_a_replica_of_a_ready_client_is_waited_for_no_longer(
+    redis_server: RedisServer, redis_replica: RedisReplica, colour: str
+) -> None:
+    """However long the time limit of the store and of the client is."""
+    key, record = new_key(), new_record()
+    run(RedisStore.from_url(redis_server.url).create(key, record))
+    redis_replica.freeze()
+
+    async def scenario(kind: Any) -> None:
+        primary, replica = (
+            kind(port=server.port, socket_timeout=60) for server in (redis_server, redis_replica)
+        )
+        store = RedisStore(primary, replicas=[replica], timeout=60)
+        assert await store.load(key, weak=True) == record
+        await store.aclose()
+        if colour == "async":
+            await primary.aclose()
+            await replica.aclose()
+
+    began = time.monotonic()
+    run(scenario(redis.Redis)) if colour == "sync" else asyncio.run(scenario(redis.asyncio.Redis))
+    assert time.monotonic() - began < BUSY_SECONDS
+
+
+def test_what_a_replica_took_is_not_left_for_the_primary(
+    redis_server: RedisServer, redis_replica: RedisReplica, drive: Driver
+) -> None:
+    """A weak read has one time limit, whoever is asked."""
+    store = RedisStore.from_url(f"{redis_server.url}?timeout=1&replica=127.0.0.1:{redis_replica.port}")
+    drive(store.load("x"))  # so that there is a connection, which says how long it was waited for
+    redis_replica.freeze()
+    redis_server.freeze()
+    with pytest.raises(redis.TimeoutError, match=r"within 0\."):
+        drive(store.load("x", weak=True))
+
+
 def test_without_a_replica_a_weak_read_asks_the_primary(redis_server: RedisServer) -> None:
     """`weak` is a permission, not a demand."""
     store, key, record = RedisStore.from_url(redis_server.url), new_key(), new_record()

@@ -37,6 +37,7 @@ class Cluster:
 
     def __init__(self, settings: Settings, colours: frozenset[str] = frozenset({"sync", "async"})) -> None:
         self.colours = colours
+        self.timeout = settings.timeout
         self._settings = settings
         self._nodes = Nodes(settings, replica=[((b"READONLY",), _is_accepted)])
         self._map: list[Shard | None] = [None] * SLOTS

@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 
+from .. import deadline
 from ..errors import ConfigError
 from ._redis_wire import Command, Wire
 from .breaker import Breaker
@@ -27,7 +28,15 @@ class Replicas:
         self._primary = primary
 
     async def ask(self, *commands: Command) -> list[Any]:
-        """What one of the replicas answers, or else the primary: a second replica would cost another time limit."""
+        """What one of the replicas answers, or else the primary: a second replica would cost another time limit.
+
+        All of it takes no longer than the primary may.
+        """
+        with deadline.within(self._primary.timeout):
+            answers = await self._ask_replica(*commands)
+            return await self._primary.ask(*commands) if answers is None else answers
+
+    async def _ask_replica(self, *commands: Command) -> list[Any] | None:
         for wire, breaker in random.sample(self._replicas, len(self._replicas)):
             if not breaker.admits():
                 continue
@@ -35,13 +44,13 @@ class Replicas:
                 answers = await wire.ask(*commands)
             except (redis.RedisError, OSError):
                 breaker.failed()
-                break
+                return None
             except BaseException:
                 breaker.gave_up()
                 raise
             breaker.worked()
             return answers
-        return await self._primary.ask(*commands)
+        return None
 
     async def aclose(self) -> None:
         """Close the connections, as `Wire.aclose` does."""

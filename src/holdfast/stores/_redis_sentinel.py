@@ -33,6 +33,7 @@ class Watched:
     ) -> None:
         """`sentinels`: how to connect to them, if not as to the servers."""
         self.colours = colours
+        self.timeout = settings.timeout
         self._settings = settings
         self._nodes = Nodes(settings, primary=[((b"ROLE",), _is_primary)])
         if sentinels is None:
@@ -58,7 +59,7 @@ class Watched:
             if time.monotonic() > self._listed_at + _REPLICAS_SECONDS:
                 await self._find()
             answers = await self._nodes.ask_replica(self._replicas, *commands)
-        return await self.ask(*commands) if answers is None else answers
+            return await self.ask(*commands) if answers is None else answers
 
     async def aclose(self) -> None:
         """Close the connections, as `Wire.aclose` does."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import redis
 import redis.asyncio
 from redis.sentinel import SentinelConnectionPool
 
+from .. import deadline
 from ..errors import ConfigError
 from ._options import positive
 from ._redis_cluster import Cluster
 from ._redis_ready import cluster_of, service_of
 from ._redis_replicas import Replicas
 from ._redis_sentinel import Watched
-from ._redis_url import Settings
+from ._redis_url import REPLICA_SECONDS, Settings
 from ._redis_wire import Wire
 
 Client = redis.Redis | redis.asyncio.Redis | redis.RedisCluster | redis.asyncio.RedisCluster | Settings
@@ -40,11 +42,17 @@ class Way:
             self.ask_weak: Callable[..., Awaitable[list[Any]]] = way.ask_weak
         else:
             way = Wire(client, timeout)  # type: ignore[arg-type]  # which refuses what it is not for
-            among = Replicas([Wire(replica, timeout) for replica in others], way)
+            brief = min(timeout, REPLICA_SECONDS)
+            among = Replicas([Wire(replica, brief) for replica in others], way)
             self._ends = [way, among]
             self.ask_weak = among.ask
         self.ask: Callable[..., Awaitable[list[Any]]] = way.ask
         self.colours: frozenset[str] = way.colours
+        self._timeout: float = way.timeout
+
+    def one_call(self) -> AbstractContextManager[None]:
+        """Within it, all exchanges together take no longer than one may."""
+        return deadline.within(self._timeout)
 
     async def aclose(self) -> None:
         """Close the connections, as `Wire.aclose` does."""

@@ -39,16 +39,16 @@ class Wire:
         self._blocking: BlockingPool | None = None
         self._awaited: Any = None
         self._loops: _colour.PerLoop[LinePool] | None = None
-        self._timeout = timeout
+        self.timeout = timeout
         if isinstance(client, Settings):
             self.colours = frozenset({"sync", "async"})
-            self._timeout = client.timeout
+            self.timeout = client.timeout
             self._blocking = client.blocking_pool()
             self._loops = _colour.PerLoop(client.loop_pool, LinePool.abandon)
         elif isinstance(client, redis.Redis):
             self.colours = frozenset({"sync"})
             settings = settings_of(client, timeout)
-            self._timeout = settings.timeout
+            self.timeout = settings.timeout
             self._blocking = settings.blocking_pool()
         elif isinstance(client, redis.asyncio.Redis):
             self.colours = frozenset({"async"})
@@ -60,7 +60,7 @@ class Wire:
     async def ask(self, *commands: Command) -> list[Any]:
         """Send the commands together and return their answers, or raise the first error among them."""
         packed = b"".join([_packed(command) for command in commands])
-        seconds = seconds_left(self._timeout)
+        seconds = seconds_left(self.timeout)
         if self._blocking is not None and (_colour.by_hand() or "async" not in self.colours):
             return self._blocking.ask(packed, len(commands), seconds)
         if self._loops is not None:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from msgpack import packb, unpackb
 
+from .. import deadline
 from ..errors import ConfigError, SessionTooLarge
 from ..record import Change, Record, apply, judge
 from ._compare_and_set import settle
@@ -37,7 +38,7 @@ class MemcachedStore:
     replaced by another: its keys raise errors until it is back, so that no old record is taken for the newest
     one when it returns. It needs the same list on every instance.
 
-    `timeout` is in seconds, for one command. `prefix` stands at the beginning of every key.
+    `timeout` is in seconds, for a call as a whole. `prefix` stands at the beginning of every key.
     `forgets_accepted` says that sessions may be lost at any time, if it is the only home of sessions.
 
     The connections are its own: one set for each event loop, and one for the threads of sync callers. Raises
@@ -65,6 +66,7 @@ class MemcachedStore:
         if len(set(addresses)) < len(addresses):
             raise ConfigError("a memcached server is named twice")
         self.forgets = not forgets_accepted
+        self._timeout = timeout
         self._prefix = prefix.encode()
         self._names = [f"{host}:{port}".encode() for host, port in addresses]
         self._recent = Recent()
@@ -77,7 +79,7 @@ class MemcachedStore:
     def from_url(cls, url: str) -> MemcachedStore:
         """The store for `memcached://host:port` or `memcached://host1,host2`.
 
-        Options: `timeout` (seconds that a command waits for a server that does not answer, 2), `connections`
+        Options: `timeout` (seconds that a call takes at most, 2), `connections`
         (at most so many for an event loop and a server, 64), `prefix`, and `forgets=accepted`. Raises
         `ConfigError`. Nothing is connected before it is used.
         """
@@ -102,10 +104,11 @@ class MemcachedStore:
 
     async def create(self, key: str, record: Record) -> bool:
         data = _encoded(record)
-        if record.owner is not None and not record.ended:
-            await self._list(record.owner, key, record.expires_at, record.created_at)
-        expire = expire_after(record.expires_at - record.created_at + MARGIN_SECONDS)
-        return await self._store("add", b"s", key, data, expire)
+        with deadline.within(self._timeout):
+            if record.owner is not None and not record.ended:
+                await self._list(record.owner, key, record.expires_at, record.created_at)
+            expire = expire_after(record.expires_at - record.created_at + MARGIN_SECONDS)
+            return await self._store("add", b"s", key, data, expire)
 
     async def load(self, key: str, *, weak: bool = False) -> Record | None:
         item = await self._fetch(b"s", key)
@@ -114,24 +117,25 @@ class MemcachedStore:
         )
 
     async def commit(self, key: str, change: Change) -> Record:
-        known = self._recent.get(key)
-        if known is not None and is_applicable(change, known[0]):
-            try:
-                changed = await self._replace(key, *known, change, known)
-            except SessionTooLarge:
-                changed = None  # what is stored by now may have room for the change
-            if changed is not None:
-                return changed
+        with deadline.within(self._timeout):
+            known = self._recent.get(key)
+            if known is not None and is_applicable(change, known[0]):
+                try:
+                    changed = await self._replace(key, *known, change, known)
+                except SessionTooLarge:
+                    changed = None  # what is stored by now may have room for the change
+                if changed is not None:
+                    return changed
 
-        async def attempt() -> Record | None:
-            item = await self._fetch(b"s", key)
-            record = None if item is None else _decoded(item.data)
-            if (applied := judge(record, change)) is not None:
-                return applied
-            assert item is not None and record is not None  # noqa: S101, PT018 - judge has raised otherwise
-            return await self._replace(key, record, item.token, change)
+            async def attempt() -> Record | None:
+                item = await self._fetch(b"s", key)
+                record = None if item is None else _decoded(item.data)
+                if (applied := judge(record, change)) is not None:
+                    return applied
+                assert item is not None and record is not None  # noqa: S101, PT018 - judge has raised otherwise
+                return await self._replace(key, record, item.token, change)
 
-        return await settle(attempt)
+            return await settle(attempt)
 
     async def _replace(
         self, key: str, record: Record, token: bytes, change: Change, known: object = None
@@ -160,10 +164,9 @@ class MemcachedStore:
         await self._store("set", b"s", key, _encoded(tombstone), expire)
 
     async def of(self, owner: str) -> dict[str, Record]:
-        item = await self._fetch(b"o", _index(owner))
-        if item is None:
-            return {}
-        records = await self._load_many(list(unpackb(item.data)))
+        with deadline.within(self._timeout):
+            item = await self._fetch(b"o", _index(owner))
+            records = {} if item is None else await self._load_many(list(unpackb(item.data)))
         # An entry is there before its record is, or is the owner's: so what is missing may be about to come.
         return {key: record for key, record in records.items() if record.owner == owner and not record.ended}
 
@@ -175,10 +178,11 @@ class MemcachedStore:
         return await self._store("add", b"c", key, _CLAIM + claim, expire_before(life))
 
     async def fill_copy(self, key: str, claim: bytes, rank: int, data: bytes, life: float) -> bool:
-        item = await self._fetch(b"c", key)
-        if item is None or item.data != _CLAIM + claim:
-            return False
-        return await self._store("cas", b"c", key, _ranked(rank) + data, expire_before(life), item.token)
+        with deadline.within(self._timeout):
+            item = await self._fetch(b"c", key)
+            if item is None or item.data != _CLAIM + claim:
+                return False
+            return await self._store("cas", b"c", key, _ranked(rank) + data, expire_before(life), item.token)
 
     async def put_copy(self, key: str, rank: int, data: bytes, life: float) -> bool:
         copy, expire = _ranked(rank) + data, expire_before(life)
@@ -192,7 +196,8 @@ class MemcachedStore:
                 return await self._store("cas", b"c", key, b"", -1, item.token) or None
             return await self._store("cas", b"c", key, copy, expire, item.token) or None
 
-        return await settle(attempt)
+        with deadline.within(self._timeout):
+            return await settle(attempt)
 
     async def aclose(self) -> None:
         """Close the connections, those of other event loops excepted."""

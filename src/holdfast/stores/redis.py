@@ -88,15 +88,16 @@ class RedisStore:
         return cls(settings, prefix=settings.prefix, replicas=settings.replicas())
 
     async def create(self, key: str, record: Record) -> bool:
-        if self._way.cluster is not None and record.owner is not None and not record.ended:
-            await self.enter(record.owner, key, record.expires_at, record.created_at)
-        created = await self._change(
-            scripts.CREATE,
-            key,
-            self._dead(record.created_at),
-            _life(record.expires_at - record.created_at),
-            *fields_of(record),
-        )
+        with self._way.one_call():
+            if self._way.cluster is not None and record.owner is not None and not record.ended:
+                await self.enter(record.owner, key, record.expires_at, record.created_at)
+            created = await self._change(
+                scripts.CREATE,
+                key,
+                self._dead(record.created_at),
+                _life(record.expires_at - record.created_at),
+                *fields_of(record),
+            )
         return bool(created)
 
     async def load(self, key: str, *, weak: bool = False) -> Record | None:
@@ -110,7 +111,8 @@ class RedisStore:
     async def commit(self, key: str, change: Change) -> Record:
         if self._way.cluster is not None and (change.expires_at is not None or change.owner is not None):
             held = self._recent.get(key)
-            return await commit_entered(self, key, change, held and held[0])
+            with self._way.one_call():
+                return await commit_entered(self, key, change, held and held[0])
         return await self.commit_alone(key, change)
 
     async def commit_alone(self, key: str, change: Change) -> Record:
@@ -152,17 +154,22 @@ class RedisStore:
 
     async def end(self, key: str, tombstone: Record) -> None:
         self._recent.forget(key)
-        held = await self._change(
-            scripts.END,
-            key,
-            self._dead(tombstone.created_at),
-            _life(tombstone.expires_at - tombstone.created_at),
-            *fields_of(tombstone),
-        )
-        if self._way.cluster is not None and isinstance(held, bytes):
-            await self._way.ask((b"ZREM", self._index(held), key.encode()))
+        with self._way.one_call():
+            held = await self._change(
+                scripts.END,
+                key,
+                self._dead(tombstone.created_at),
+                _life(tombstone.expires_at - tombstone.created_at),
+                *fields_of(tombstone),
+            )
+            if self._way.cluster is not None and isinstance(held, bytes):
+                await self._way.ask((b"ZREM", self._index(held), key.encode()))
 
     async def of(self, owner: str) -> dict[str, Record]:
+        with self._way.one_call():
+            return await self._of(owner)
+
+    async def _of(self, owner: str) -> dict[str, Record]:
         index = self._index(owner.encode())
         (members,) = await self._way.ask((b"ZRANGE", index, b"0", b"-1"))
         if not members:

@@ -188,6 +188,30 @@ def test_a_change_whose_answer_was_lost_is_not_sent_again(redis_server: RedisSer
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == before + 1
 
 
+def test_a_redis_that_takes_no_changes_for_now_is_an_outage(redis_server: RedisServer, drive: Driver) -> None:
+    """It has too few replicas, or a disk that fails: that passes, so whoever can wait does. Reading goes on."""
+    store, key = RedisStore.from_url(redis_server.url), new_key()
+    drive(store.create(key, new_record()))
+
+    def refused(why: str) -> None:
+        with pytest.raises(RedisStore.unavailable, match=why):
+            drive(store.commit(key, new_change()))
+        assert drive(store.load(key)).version == 1
+
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("min-replicas-to-write", 1)
+        refused("NOREPLICAS")
+        client.config_set("min-replicas-to-write", 0)
+        client.config_set("save", "3600 1")
+        in_the_way = Path(client.config_get("dir")["dir"]) / "dump.rdb"
+        in_the_way.mkdir()
+        client.bgsave()
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+        refused("MISCONF")
+        client.config_set("stop-writes-on-bgsave-error", "no")
+    assert drive(store.commit(key, new_change())).version == 2
+
+
 def test_a_cancelled_call_leaves_no_answer_behind(redis_server: RedisServer) -> None:
     """The answer that nobody waited for is not taken for that of the next call."""
     store, one, other = RedisStore.from_url(redis_server.url), new_key(), new_key()

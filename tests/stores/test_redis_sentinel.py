@@ -124,6 +124,27 @@ def test_a_primary_that_wakes_up_too_late_is_left(own_redis_sentinel: RedisSenti
     assert "cmdstat_hgetall" not in asked(old, "INFO", "commandstats")
 
 
+def test_a_primary_without_its_replicas_is_left(own_redis_sentinel: RedisSentinel, drive: Driver) -> None:
+    """Its replica has taken over, and it has not heard of it; but it takes no changes without one.
+
+    The sentinels are asked again, and the next call reaches the new primary.
+    """
+    store, key = RedisStore.from_url(own_redis_sentinel.url), new_key()
+    old, new = own_redis_sentinel.nodes
+    assert asked(old, "CONFIG", "SET", "min-replicas-to-write", 1) == "OK"
+    drive(store.create(key, new_record()))
+    replicated(old, new)
+    assert asked(new, "REPLICAOF", "NO", "ONE") == "OK"
+    settled(lambda: "connected_slaves:0" in asked(old, "INFO", "replication"), "it has a replica still")
+    for watcher in own_redis_sentinel.sentinels:
+        assert asked(watcher, "SENTINEL", "REMOVE", own_redis_sentinel.service) == "OK"
+        place = ("127.0.0.1", new.port, 2)
+        assert asked(watcher, "SENTINEL", "MONITOR", own_redis_sentinel.service, *place) == "OK"
+    with pytest.raises(RedisStore.unavailable, match="NOREPLICAS"):
+        drive(store.commit(key, new_change()))
+    assert drive(store.commit(key, new_change())).version == 2
+
+
 def test_weak_reads_go_to_the_replica(redis_sentinel: RedisSentinel, drive: Driver) -> None:
     """The replica is found by the sentinels; the primary is not asked."""
     store, key = RedisStore.from_url(redis_sentinel.url), new_key()

@@ -23,6 +23,10 @@ from ._redis_url import Settings, seconds_left
 
 Command = tuple[bytes, ...]
 
+# What redis-py has no name for: like a replica, this server takes no changes for now. It has too few replicas, or its
+# disk fails.
+_NO_CHANGES = "NOREPLICAS", "MISCONF"
+
 
 class Wire:
     """The way to one Redis: for sync callers, for async ones, or for both.
@@ -61,11 +65,16 @@ class Wire:
         """Send the commands together and return their answers, or raise the first error among them."""
         packed = b"".join([_packed(command) for command in commands])
         seconds = seconds_left(self.timeout)
-        if self._blocking is not None and (_colour.by_hand() or "async" not in self.colours):
-            return self._blocking.ask(packed, len(commands), seconds)
-        if self._loops is not None:
-            return await self._loops.get().ask(packed, len(commands), seconds)
-        return await _ask_awaited(self._awaited, packed, len(commands), seconds)
+        try:
+            if self._blocking is not None and (_colour.by_hand() or "async" not in self.colours):
+                return self._blocking.ask(packed, len(commands), seconds)
+            if self._loops is not None:
+                return await self._loops.get().ask(packed, len(commands), seconds)
+            return await _ask_awaited(self._awaited, packed, len(commands), seconds)
+        except redis.ResponseError as error:
+            if str(error).startswith(_NO_CHANGES):
+                raise redis.ReadOnlyError(str(error)) from error
+            raise
 
     async def aclose(self) -> None:
         """Close connections of its own: the running loop's, if it is awaited, and those for sync callers."""

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -153,6 +154,40 @@ def test_ready_pools_after_a_restart(postgres_server: PostgresServer) -> None:
         postgres_server.restart()
         for _ in range(4):
             run(store.commit(key, new_change()))
+
+
+@pytest.mark.parametrize("pool", [False, True], ids=["own", "ready pool"])
+def test_a_connection_to_a_server_that_only_reads_is_not_kept(
+    postgres_url: str, drive: Driver, pool: bool
+) -> None:
+    """The primary was demoted, or its name led to a standby for a moment: what comes next is not bound to that."""
+    url = with_role(postgres_url, "SET default_transaction_read_only = on")
+
+    async def scenario(store: Guard) -> None:
+        key = new_key()
+        assert await store.load(key) is None
+        with pytest.raises(StoreUnavailable):
+            await store.create(key, new_record())
+        with psycopg.connect(postgres_url) as connection:  # which tells new connections alone
+            role = url.split("@")[0].removeprefix("postgresql://")
+            connection.execute(f"ALTER ROLE {role} SET default_transaction_read_only = off".encode())
+        if pool:  # which may have connected anew a moment too soon
+            with suppress(StoreUnavailable):
+                await store.create(new_key(), new_record())
+        assert await store.create(key, new_record())
+        await store.aclose()
+
+    async def on_a_ready_pool() -> None:
+        async with psycopg_pool.AsyncConnectionPool(url, min_size=1, max_size=1) as ready:
+            await scenario(Guard(PostgresStore(ready)))
+
+    if not pool:
+        drive(scenario(Guard(PostgresStore.from_url(url))))
+    elif drive is not run:
+        drive(on_a_ready_pool())
+    else:
+        with psycopg_pool.ConnectionPool(url, min_size=1, max_size=1, open=True) as ready:
+            drive(scenario(Guard(PostgresStore(ready))))
 
 
 def test_a_restart_behind_pgbouncer(postgres_server: PostgresServer, drive: Driver) -> None:

@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 READ, WRITE = 1, 4  # as in poll(2)
 
+_READ_ONLY = b"25006"
+
 # What a connection waits for: the number of its socket, which may change while it connects, and READ or WRITE.
 # What comes back is what it may do.
 Steps = Generator[tuple[int, int], int, T]
@@ -86,6 +88,9 @@ def answering(connection: pq.abc.PGconn) -> Steps[pq.abc.PGresult]:
         answer = further
     if answer is None:
         raise psycopg.OperationalError("the connection to PostgreSQL is lost")
+    if answer.error_field(pq.DiagnosticField.SQLSTATE) == _READ_ONLY:
+        # It leads to what is no primary any more, or never was: the next statement finds the way anew.
+        connection.finish()
     return answer
 
 

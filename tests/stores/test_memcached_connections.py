@@ -241,7 +241,8 @@ def test_a_server_that_closes_in_the_middle_of_an_answer_is_an_error(drive: Driv
 
 def test_more_callers_than_connections_wait_for_their_turn(memcached_server: MemcachedServer) -> None:
     """A burst of requests does not open more connections than allowed, and none of them fails."""
-    store, key = MemcachedStore.from_url(f"{memcached_server.url}?connections=3"), new_key()
+    store = MemcachedStore.from_url(f"{memcached_server.url}?connections=3&timeout={PATIENCE_SECONDS}")
+    key = new_key()
     before = connected(memcached_server)
 
     async def scenario() -> int:

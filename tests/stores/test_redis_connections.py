@@ -261,6 +261,30 @@ def test_more_callers_than_connections_wait_for_their_turn(redis_server: RedisSe
 
 def test_a_store_is_used_on_one_loop_after_the_other(redis_server: RedisServer) -> None:
     """Platforms run each invocation on a fresh loop: none fails, complains or leaves a connection behind."""
+    loop_after_loop(redis_server, redis_server.url)
+
+
+def test_the_end_of_a_loop_waits_for_no_server(tmp_path: Path) -> None:
+    """TLS would wait half a minute, for each connection, until a server that does not answer has said goodbye."""
+    ca, key = self_signed(tmp_path)
+    with RedisServer(tmp_path, tls=(ca, key)) as server:
+        url = f"{server.tls_url}?ca={ca}"
+        loop_after_loop(server, url)
+        store = RedisStore.from_url(url)
+
+        async def invocation() -> None:
+            await asyncio.gather(*(store.load("x") for _ in range(2)))
+            server.freeze()
+
+        began = time.monotonic()
+        asyncio.run(invocation())
+        assert time.monotonic() - began < BUSY_SECONDS
+        server.thaw()
+        wait_until(lambda: connected(server) == 0)
+
+
+def loop_after_loop(server: RedisServer, url: str) -> None:
+    """Let another process use a store so."""
     program = (
         "import asyncio, gc, sys\n"
         "from holdfast.stores.redis import RedisStore\n"
@@ -271,13 +295,16 @@ def test_a_store_is_used_on_one_loop_after_the_other(redis_server: RedisServer) 
         "for _ in range(5):\n"
         "    asyncio.run(invocation())\n"
         "    gc.collect()\n"
+        "print('ready', flush=True)\n"
         "input()\n"
     )
-    command = [sys.executable, "-X", "dev", "-W", "always", "-c", program, redis_server.url]
+    command = [sys.executable, "-X", "dev", "-W", "always", "-c", program, url]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        wait_until(lambda: connected(redis_server) == 0 and process.poll() is None)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        wait_until(lambda: connected(server) == 0)
         _, complaints = process.communicate("\n")
     assert process.returncode == 0
     assert complaints == ""

@@ -69,9 +69,16 @@ class LoopPool:
         try:
             yield
         finally:
-            while self._idle:
+            idle, self._idle[:] = self._idle[:], []
+            for connection in idle:
+                writer = connection._writer
                 with suppress(*self._failures):
-                    await self._idle.pop().disconnect()
+                    await connection.disconnect(nowait=True)
+                if writer is not None:
+                    # TLS waits for the other side's goodbye, for half a minute where that does not answer.
+                    writer.transport.abort()
+            if idle:
+                await asyncio.sleep(0)  # in which asyncio closes the sockets
 
 
 def _has_news(connection: Any) -> bool:

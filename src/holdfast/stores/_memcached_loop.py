@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from ._loop_pool import LoopPool
@@ -55,14 +54,10 @@ class StreamConnection:
         self._reader, self._writer = await asyncio.open_connection(*self._address)
         self._writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    async def disconnect(self, nowait: bool = False) -> None:
+    async def disconnect(self, nowait: bool = True) -> None:
         writer, self._reader, self._writer = self._writer, None, None
-        if writer is None:
-            return
-        writer.close()
-        if not nowait:
-            with suppress(OSError):
-                await writer.wait_closed()
+        if writer is not None:
+            writer.close()
 
     async def ask(self, message: bytes, read: Callable[[bytes], T | None]) -> T:
         assert self._reader is not None  # noqa: S101 - LoopPool hands out connected ones; for the type checker

@@ -124,12 +124,13 @@ class _Place:
     """The place of a connection, with what a `LoopPool` uses of it."""
 
     line: Line | None = None
+    _writer = None  # libpq has no part of asyncio's
 
     def close(self) -> None:
         if self.line is not None:
             self.line.connection.finish()
 
-    async def disconnect(self) -> None:
+    async def disconnect(self, nowait: bool = True) -> None:
         self.close()
 
 

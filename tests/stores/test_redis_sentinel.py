@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from redis.sentinel import Sentinel
 from holdfast import ConfigError
 from holdfast._colour import run
 from holdfast.stores.redis import RedisStore
+from servers.process import PATIENCE_SECONDS
 from servers.redis_nodes import asked, replicated, settled
 from servers.redis_sentinel import RedisSentinel
 
@@ -168,3 +170,21 @@ def test_sentinels_that_are_away_are_passed_over(redis_sentinel: RedisSentinel, 
     unknown = RedisStore.from_url(f"redis+sentinel://127.0.0.1:{port}/others")
     with pytest.raises(RedisStore.unavailable, match="no sentinel names a primary"):
         drive(unknown.load("x"))
+
+
+def test_a_slow_sentinel_is_waited_for_where_no_other_answers(
+    own_redis_sentinel: RedisSentinel, drive: Driver
+) -> None:
+    """It is left for another one soon, and asked again with the time that the call has: slow is not away."""
+    slow = own_redis_sentinel.sentinels[0]
+    place = f"127.0.0.1:1,127.0.0.1:{slow.port}/{own_redis_sentinel.service}"
+    store = RedisStore.from_url(f"redis+sentinel://{place}?timeout={PATIENCE_SECONDS}")
+    slow.freeze()
+    thaw = Timer(0.6, slow.thaw)
+    thaw.start()
+    try:
+        assert drive(store.load("x")) is None
+    finally:
+        thaw.join()
+        slow.thaw()
+        drive(store.aclose())

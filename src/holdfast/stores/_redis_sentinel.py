@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from ._redis_nodes import LOST, Address, Nodes, NotThePrimary
-from ._redis_url import Settings, ends_at
+from ._redis_url import Settings, ends_at, seconds_left
 from ._redis_wire import Command
 
 # While the primary is asked for, no sentinel that does not answer holds that up for longer.
@@ -79,31 +79,48 @@ class Watched:
             raise
 
     async def _find(self) -> Address:
-        """Where the primary is now, by the first sentinel that knows."""
+        """Where the primary is now, by the first sentinel that knows.
+
+        A sentinel that does not answer soon is left for the next one. If none knows, those that were slow are given
+        what time there is: a new connection over TLS, far away or on a busy machine, may take it.
+        """
         failure: BaseException | None = None
-        service, whole = self._settings.service.encode(), ends_at.get()
-        for place in self._settings.hosts:
-            patience = time.monotonic() + _SENTINEL_SECONDS
-            mark = ends_at.set(patience if whole is None else min(whole, patience))
-            try:
-                primary, replicas = await self._sentinels.to(place).ask(
-                    (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", service),
-                    (b"SENTINEL", b"REPLICAS", service),
+        slow: list[Address] = []
+        for patient, places in ((False, self._settings.hosts), (True, slow)):
+            for number, place in enumerate(places):
+                seconds = (
+                    seconds_left(self.timeout) / (len(places) - number) if patient else _SENTINEL_SECONDS
                 )
-            except (redis.RedisError, OSError) as error:
-                failure = error
-                continue
-            finally:
-                ends_at.reset(mark)
-            if primary:
-                self._primary = _address(*primary)
-                self._replicas = [found for replica in replicas if (found := _usable(replica)) is not None]
-                self._listed_at = time.monotonic()
-                await self._nodes.keep((self._primary, *self._replicas))
-                return self._primary
+                try:
+                    primary = await self._ask_sentinel(place, seconds)
+                except (redis.RedisError, OSError) as error:
+                    failure = error
+                    if not patient and isinstance(error, redis.TimeoutError | TimeoutError):
+                        slow.append(place)
+                    continue
+                if primary is not None:
+                    return primary
         raise redis.ConnectionError(
             f"no sentinel names a primary for {self._settings.service!r}"
         ) from failure
+
+    async def _ask_sentinel(self, place: Address, seconds: float) -> Address | None:
+        """The primary that this sentinel names, and with it the replicas; None if it knows none."""
+        service, patience, whole = self._settings.service.encode(), time.monotonic() + seconds, ends_at.get()
+        mark = ends_at.set(patience if whole is None else min(whole, patience))
+        try:
+            primary, replicas = await self._sentinels.to(place).ask(
+                (b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", service), (b"SENTINEL", b"REPLICAS", service)
+            )
+        finally:
+            ends_at.reset(mark)
+        if not primary:
+            return None
+        self._primary = _address(*primary)
+        self._replicas = [found for replica in replicas if (found := _usable(replica)) is not None]
+        self._listed_at = time.monotonic()
+        await self._nodes.keep((self._primary, *self._replicas))
+        return self._primary
 
 
 def _address(host: bytes, port: bytes) -> Address:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Sequence
 from time import monotonic
@@ -16,7 +15,7 @@ from ..errors import ConfigError
 from ._postgres_line import Statement, check
 from ._postgres_pools import AwaitedPool, BlockingPool, ReadyAwaitedPool, ReadyPool, Values
 from ._postgres_url import Settings
-from .breaker import Breaker
+from ._replicas import Replicas
 
 # A replica is asked because it is cheaper. One that does not answer soon is not: then the primary is.
 _REPLICA_SECONDS = 0.25
@@ -82,41 +81,19 @@ class Wire:
             self._blocking.close()
 
 
-class Replicas:
-    """The ways to the replicas of a `primary`, in front of the way to itself.
+class Weak:
+    """The way for weak reads: to one of the replicas of a `primary`, or else to itself.
 
     Raises `ConfigError` if a replica cannot be used by all callers of the primary.
     """
 
-    def __init__(self, wires: Sequence[Wire], primary: Wire) -> None:
-        if any(wire.colours != primary.colours for wire in wires):
-            raise ConfigError("the pools of the replicas are to be of the same kind as that of the primary")
-        self._replicas = [(wire, Breaker(monotonic)) for wire in wires]
-        self._primary = primary
+    def __init__(self, replicas: Sequence[Wire], primary: Wire) -> None:
+        # A TimeoutError is an OSError.
+        self._replicas, self._primary = Replicas(replicas, primary, (psycopg.Error, OSError)), primary
+        self.aclose, self.close = self._replicas.aclose, self._replicas.close
 
     async def ask(self, statement: Statement, values: Values, ends_at: float) -> pq.abc.PGresult:
-        """What one of the replicas answers, or else the primary: a second replica would cost another time limit."""
-        for wire, breaker in random.sample(self._replicas, len(self._replicas)):
-            if not breaker.admits():
-                continue
-            try:
-                answer = await wire.ask(statement, values, min(ends_at, monotonic() + _REPLICA_SECONDS))
-            except (psycopg.Error, OSError):  # a TimeoutError is an OSError
-                breaker.failed()
-                break
-            except BaseException:
-                breaker.gave_up()
-                raise
-            breaker.worked()
-            return answer
-        return await self._primary.ask(statement, values, ends_at)
-
-    async def aclose(self) -> None:
-        """Close the connections, as `Wire.aclose` does."""
-        for wire, _ in self._replicas:
-            await wire.aclose()
-
-    def close(self) -> None:
-        """Close the connections, as `Wire.close` does."""
-        for wire, _ in self._replicas:
-            wire.close()
+        """As `Wire.ask`."""
+        soon = min(ends_at, monotonic() + _REPLICA_SECONDS)
+        answer = await self._replicas.ask(lambda replica: replica.ask(statement, values, soon))
+        return await self._primary.ask(statement, values, ends_at) if answer is None else answer

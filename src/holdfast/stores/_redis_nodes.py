@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +11,16 @@ import redis
 
 from ._redis_url import REPLICA_SECONDS, Settings, ends_at, seconds_left
 from ._redis_wire import Command, Wire
+from ._replicas import ask_one
 from .breaker import Breaker
 
 Address = tuple[str, int]
 
 # What an exchange raises that has not come to its end: whether a change was applied is not known.
 LOST = (redis.ConnectionError, redis.TimeoutError, OSError)
+
+# What makes a replica none to be asked for now.
+REFUSED = (redis.RedisError, OSError)
 
 
 class NotThePrimary(redis.ConnectionError):
@@ -50,22 +53,8 @@ class Nodes:
 
     async def ask_replica(self, addresses: Iterable[Address], *commands: Command) -> list[Any] | None:
         """What one of these replicas answers; None if none does soon, and nothing if it is not its own to answer."""
-        there = list(addresses)
-        for address in random.sample(there, len(there)):
-            wire, breaker = self._way(address, replica=True)
-            if not breaker.admits():
-                continue
-            try:
-                answers = await wire.ask(*commands)
-            except (redis.RedisError, OSError):
-                breaker.failed()
-                return None
-            except BaseException:
-                breaker.gave_up()
-                raise
-            breaker.worked()
-            return answers
-        return None
+        replicas = [self._way(address, replica=True) for address in addresses]
+        return await ask_one(replicas, lambda wire: wire.ask(*commands), REFUSED)
 
     async def keep(self, addresses: Iterable[Address]) -> None:
         """Forget the ways to all other servers: where addresses come and go, they would become ever more.

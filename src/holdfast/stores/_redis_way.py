@@ -14,11 +14,12 @@ from .. import deadline
 from ..errors import ConfigError
 from ._options import positive
 from ._redis_cluster import Cluster
+from ._redis_nodes import REFUSED
 from ._redis_ready import cluster_of, service_of
-from ._redis_replicas import Replicas
 from ._redis_sentinel import Watched
 from ._redis_url import REPLICA_SECONDS, Settings
-from ._redis_wire import Wire
+from ._redis_wire import Command, Wire
+from ._replicas import Replicas
 
 Client = redis.Redis | redis.asyncio.Redis | redis.RedisCluster | redis.asyncio.RedisCluster | Settings
 
@@ -43,9 +44,9 @@ class Way:
         else:
             way = Wire(client, timeout)  # type: ignore[arg-type]  # which refuses what it is not for
             brief = min(timeout, REPLICA_SECONDS)
-            among = Replicas([Wire(replica, brief) for replica in others], way)
-            self._ends = [way, among]
-            self.ask_weak = among.ask
+            self._replicas = Replicas([Wire(replica, brief) for replica in others], way, REFUSED)
+            self._ends = [way, self._replicas]
+            self.ask_weak = self._ask_replica
         self.ask: Callable[..., Awaitable[list[Any]]] = way.ask
         self.colours: frozenset[str] = way.colours
         self._timeout: float = way.timeout
@@ -53,6 +54,12 @@ class Way:
     def one_call(self) -> AbstractContextManager[None]:
         """Within it, all exchanges together take no longer than one may."""
         return deadline.within(self._timeout)
+
+    async def _ask_replica(self, *commands: Command) -> list[Any]:
+        """What one of the replicas answers, or else the primary; together they take no longer than that may."""
+        with self.one_call():
+            answers = await self._replicas.ask(lambda wire: wire.ask(*commands))
+            return await self.ask(*commands) if answers is None else answers
 
     async def aclose(self) -> None:
         """Close the connections, as `Wire.aclose` does."""

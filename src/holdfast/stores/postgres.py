@@ -22,7 +22,7 @@ from . import _postgres_sql as sql
 from ._options import positive
 from ._postgres_line import Statement
 from ._postgres_url import Settings
-from ._postgres_wire import Replicas, Wire
+from ._postgres_wire import Weak, Wire
 
 if TYPE_CHECKING:
     import psycopg_pool
@@ -77,7 +77,7 @@ class PostgresStore:
         self._table = table
         self._sql = sql.Statements(table)
         self._wire = Wire(pool, prepared=prepared)
-        self._replicas = Replicas([Wire(replica, prepared=prepared) for replica in replicas], self._wire)
+        self._weak = Weak([Wire(replica, prepared=prepared) for replica in replicas], self._wire)
         self.colours = self._wire.colours
 
     @classmethod
@@ -104,7 +104,7 @@ class PostgresStore:
         return answer.command_tuples == 1
 
     async def load(self, key: str, *, weak: bool = False) -> Record | None:
-        return await self._load(key, self._ends_at(), self._replicas if weak else self._wire)
+        return await self._load(key, self._ends_at(), self._weak if weak else self._wire)
 
     async def commit(self, key: str, change: Change) -> Record:
         ends_at = self._ends_at()
@@ -154,17 +154,17 @@ class PostgresStore:
     async def aclose(self) -> None:
         """Close the connections that the store has made itself, those of other event loops excepted."""
         await self._wire.aclose()
-        await self._replicas.aclose()
+        await self._weak.aclose()
 
     def close(self) -> None:
         """Close the connections that the store has made itself for sync callers."""
         self._wire.close()
-        self._replicas.close()
+        self._weak.close()
 
     def _ends_at(self) -> float:
         return monotonic() + deadline.limit(self._timeout)
 
-    async def _load(self, key: str, ends_at: float, wire: Wire | Replicas) -> Record | None:
+    async def _load(self, key: str, ends_at: float, wire: Wire | Weak) -> Record | None:
         try:
             answer = await self._ask(self._sql.load, [key.encode()], ends_at, wire)
         except psycopg.OperationalError as error:
@@ -179,7 +179,7 @@ class PostgresStore:
         statement: Statement,
         values: Sequence[bytes | None],
         ends_at: float | None = None,
-        wire: Wire | Replicas | None = None,
+        wire: Wire | Weak | None = None,
     ) -> pq.abc.PGresult:
         ends_at = self._ends_at() if ends_at is None else ends_at
         wire = self._wire if wire is None else wire

@@ -52,6 +52,7 @@ async def test_what_is_lost_is_noticed(name: str, plan: Plan, tmp_path: Path) ->
     assert outcome.row["crossed"] == 0
 
 
+@pytest.mark.proof
 async def test_an_acknowledgement_before_the_commit_is_found(tmp_path: Path) -> None:
     """The run that finds nothing finds something where changes are acknowledged a moment before they are kept."""
     with CASES["Redis, log on disk"].start(tmp_path, SHORT) as (strategy, beside):

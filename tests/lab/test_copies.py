@@ -140,7 +140,7 @@ def test_the_command_repeats_a_run_with_copies() -> None:
     assert not Settings(20, 60, 1, 6, 7).browse
 
 
-@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("shared", [pytest.param(False, marks=pytest.mark.proof), True])
 async def test_a_trial_with_copies(tmp_path: Path, redis_url: str, shared: bool) -> None:
     """Copies answer browsers that browse, and no promise is broken, while instances are killed."""
     strategy = Strategy(

@@ -129,7 +129,7 @@ async def test_early_answers_before_the_commit(store: Store, monkeypatch: pytest
     ("fault", "kind"),
     [
         ("upsert", "revived"),
-        ("unchecked", "revived"),
+        pytest.param("unchecked", "revived", marks=pytest.mark.proof),
         ("blob", "updates_lost"),
         ("early", "false_acks"),
         (None, ""),

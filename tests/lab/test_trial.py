@@ -104,6 +104,7 @@ async def test_a_trial(tmp_path: Path) -> None:
     assert outcome.seconds > 3.0
 
 
+@pytest.mark.proof
 async def test_signed_cookies_lose_updates_and_come_back(tmp_path: Path) -> None:
     """Two tabs overwrite each other, and an old cookie is as good as ever."""
     strategy = Strategy("signed cookie", "signed")

@@ -6,9 +6,11 @@ round meet the same weather, so differences and ratios are taken within a round,
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 Call = Callable[[], Awaitable[object]]
 Clock = Callable[[], float]
@@ -48,6 +50,24 @@ async def mean(call: Call, times: int, clocks: Sequence[Clock]) -> list[float]:
     for _ in range(times):
         await call()
     return [(clock() - start) / times for clock, start in zip(clocks, starts, strict=True)]
+
+
+@contextmanager
+def on_core(number: int) -> Iterator[None]:
+    """Keep this process, and those that it starts meanwhile, to one of its cores.
+
+    With the servers on one and the client on another, no subject is luckier than the other: else chance decides, for
+    each connection's process on the server, whether a core has to be woken for each question.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(cores)[number]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
 
 
 def added(rounds: Rounds, subject: str, to: str) -> float:

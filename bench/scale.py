@@ -15,17 +15,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from .filling import FILLERS, Full, key
-from .measure import Call, Rounds, markdown, ratio, take_turns
+from .measure import Call, Rounds, markdown, on_core, ratio, take_turns
 from .stores import close, driver, ready_changes
 
 SIZES = (1_000, 100_000, 1_000_000)
@@ -57,20 +56,6 @@ def report(rounds: int = 20, sizes: Sequence[int] = SIZES) -> str:
     header = ["Store", "colour", "operation", *(f"{count}: µs" for count in counts), "last ÷ first"]
     times = markdown([*header, f"at most {MOST:g}"], rows)
     return f"{times}\n\n{markdown(['Sessions', *counts, 'filled in s'], taken)}"
-
-
-@contextmanager
-def on_core(number: int) -> Iterator[None]:
-    """Keep this process, and those that it starts meanwhile, to one of its cores."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(cores)[number]})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, cores)
 
 
 async def measure(engine: str, full: Sequence[Full], rounds: int) -> list[list[str]]:

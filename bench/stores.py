@@ -5,7 +5,7 @@ The bare client keeps a session of the same 400 bytes on the same server, used a
 changed just before, as in a request. The ratio is that of the time until the answer; beside it stands that of the
 processor time of the client's process, which leaves out what the server does: an emulator is no measure of what the
 real engine would need for a conditional update. Each of the two colours is compared with the client of that colour;
-async calls are made one at a time in one event loop.
+async calls are made one at a time in one event loop. Servers have one core and the clients another.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from holdfast.stores import Store, from_url
 from . import bare_clients, bare_clouds, servers
 from .asgi_subjects import DATA
 from .bare_clients import Bare, Clients
-from .measure import Call, Rounds, markdown, ratio, take_turns_by
+from .measure import Call, Rounds, markdown, on_core, ratio, take_turns_by
 from .servers import Running
 
 MOST = 1.3
@@ -65,6 +66,9 @@ ENGINES = {
     "dynamodb (dynalite)": Engine(servers.dynalite, bare_clouds.dynamodb, SLOW_SLOT_SECONDS),
     "dynamodb (moto)": Engine(servers.moto, bare_clouds.dynamodb, SLOW_SLOT_SECONDS),
     "cosmos (emulator)": Engine(servers.cosmos, bare_clouds.cosmos, SLOW_SLOT_SECONDS),
+    "dynamodb (dynalite, guarded)": Engine(servers.dynalite, bare_clouds.dynamodb_guarded, SLOW_SLOT_SECONDS),
+    "dynamodb (moto, guarded)": Engine(servers.moto, bare_clouds.dynamodb_guarded, SLOW_SLOT_SECONDS),
+    "cosmos (emulator, guarded)": Engine(servers.cosmos, bare_clouds.cosmos_guarded, SLOW_SLOT_SECONDS),
     "firestore (test server)": Engine(servers.firestore, bare_clouds.firestore, SLOW_SLOT_SECONDS),
 }
 
@@ -87,7 +91,10 @@ def report(rounds: int = 40, engines: Mapping[str, Engine] = ENGINES) -> str:
 
 async def measure(name: str, engine: Engine, rounds: int) -> list[list[str]]:
     """Start one server, let its client and Holdfast's store take turns, and say what came out."""
-    with tempfile.TemporaryDirectory() as place, engine.server(Path(place)) as url:
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        with on_core(-1):
+            url = stack.enter_context(engine.server(Path(place)))
+        stack.enter_context(on_core(0))
         async with engine.clients(url, VALUES) as clients:
             store = from_url(url + engine.options)
             subjects = {

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from starlette.middleware.sessions import SessionMiddleware as SignedCookie
@@ -22,7 +23,7 @@ from holdfast import Keyring, Sessions
 from holdfast.asgi import SessionMiddleware
 
 from .asgi_subjects import Browser, application
-from .measure import Call, Rounds, added, markdown, take_turns
+from .measure import Call, Rounds, added, markdown, on_core, take_turns
 from .redis_server import commands_received, redis_server
 
 SLOT_SECONDS = 0.015
@@ -74,7 +75,10 @@ def report(rounds: int = 60) -> str:
 
 async def measure(rounds: int) -> str:
     """Start two Redis servers, let the subjects take turns, and say what came out."""
-    with redis_server() as store, redis_server() as cache:
+    with ExitStack() as stack:
+        with on_core(-1):
+            store, cache = (stack.enter_context(redis_server()) for _ in range(2))
+        stack.enter_context(on_core(0))
         calls, commands = await subjects(store, cache)
         times = await take_turns(calls, rounds=rounds, slot=SLOT_SECONDS)
     return f"{table(times, commands)}\n\n{targets(times, commands)}"

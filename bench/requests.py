@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ import redis
 import redis.asyncio
 
 from . import asgi_subjects, flask_subjects
-from .measure import Call, Rounds, added, added_ratio, markdown, take_turns
+from .measure import Call, Rounds, added, added_ratio, markdown, on_core, take_turns
 from .redis_server import commands_received, redis_server
 
 # A turn is short, so that the subjects of a round meet the same weather.
@@ -52,7 +53,11 @@ def report(rounds: int = 60) -> str:
 
 async def measure(rounds: int) -> str:
     """Start Redis, let the subjects take turns, and say what came out."""
-    with redis_server() as port, tempfile.TemporaryDirectory() as place:
+    with ExitStack() as stack:
+        with on_core(-1):
+            port = stack.enter_context(redis_server())
+        stack.enter_context(on_core(0))
+        place = stack.enter_context(tempfile.TemporaryDirectory())
         client, blocking = redis.asyncio.Redis(port=port), redis.Redis(port=port)
         subjects = {
             **await asgi_subjects.peers(client),

@@ -303,3 +303,24 @@ def test_a_mark_that_is_none_is_refused(kind: Any, mark: Any) -> None:
     assert sealing.open(sealing._format.seal({**claims, "mark": 7}, now), now).mark == 7
     with pytest.raises(BadToken, match="malformed"):
         sealing.open(sealing._format.seal({**claims, "mark": mark}, now), now)
+
+
+@pytest.mark.parametrize("token", [WHERE["spill"], WHERE["both"]], ids=["spill", "both"])
+async def test_changes_of_what_is_private_are_merged_and_no_news(token: Any) -> None:
+    """Of two tabs one changes a private value only: the other has overwritten nothing, whatever it changes."""
+    site = Site(token(RecordingStore()), regression="end")
+    tab = site.tab()
+    await tab.put(a=1, p=0)
+    one = tab.beside()
+    one.jar = dict(tab.jar)
+
+    async def act(session: Session) -> None:
+        session["q"] = session["a"] = 2
+        await one.put(p=1)
+
+    await tab.do(act)
+    assert await tab.see() == {"a": 2, "p": 1, "q": 2}
+    assert regressions(site) == []
+    # The one that changed nothing else has not heard of what the other did to what travels.
+    assert await one.status(setting(p=2)) == 409
+    assert len(regressions(site)) == 1

@@ -34,6 +34,10 @@ class Draft:
         self._work = work
         self._private = private
         self._place = place
+        changed = work.unset.union(work.set)
+        self.travels = not changed or any(
+            name not in private for name in changed
+        )  # or it is more than values
         self.record = successor._replace(values=writes.applied(seen, work))
         self.placed = place(self.record, held, mark)
 

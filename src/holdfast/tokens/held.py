@@ -17,13 +17,13 @@ from ..errors import Conflict, SessionGone, StoreError
 from ..record import Change, Record, merge
 from ..stores.guard import Guard
 
-# What tags begin with that name no change of a session, but only a later deadline. As others do by chance once in 2^32.
-_RENEWED = b"idle"
+# What tags begin with that name a change of nothing that travels. As others do by chance once in 2^32.
+_STAYS = b"idle"
 
 
-def is_renewal(record: Record) -> bool:
-    """Whether what was done to a record last has changed nothing of the session."""
-    return record.tag.startswith(_RENEWED)
+def has_stayed(record: Record) -> bool:
+    """Whether what was done to a record last was about nothing that travels: a later deadline, or what is private."""
+    return record.tag.startswith(_STAYS)
 
 
 class Held:
@@ -50,15 +50,15 @@ class Held:
         now: float,
         *,
         marks: bool = False,
-        renews: bool = False,
+        travels: bool = True,
     ) -> Record | None:
         """Hold `values` for the session of `record`; what is held then, None if nothing has to be.
 
         `before` is what was held when the request came, as far as it knows, and `seen` are the names of the values
         that it was shown: others are another tab's, and stay. Two requests that change different values both
         succeed. With `marks`, there is a record in any case, and it has to be `before` still: raises `Conflict` if
-        it is not; the tag tells what only `renews` the session from a change of it. Raises `SessionGone` if the session
-        has ended, `SessionTooLarge` if the store cannot take it.
+        it is not; the tag tells whether any of what has changed `travels`. Raises `SessionGone` if the session has
+        ended, `SessionTooLarge` if the store cannot take it.
         """
         if before is None:
             if not values and not marks:
@@ -80,7 +80,7 @@ class Held:
         if not marks and not changed and not unset and before.expires_at >= record.expires_at:
             return before
         change = Change(
-            _RENEWED + writes.new_tag()[len(_RENEWED) :] if renews else writes.new_tag(),
+            writes.new_tag() if travels else _STAYS + writes.new_tag()[len(_STAYS) :],
             now,
             changed,
             unset,

@@ -17,7 +17,7 @@ from ..record import Record
 from ..timeouts import Timeouts
 from .backing import Backing
 from .drafts import Draft
-from .held import Held, is_renewal
+from .held import Held, has_stayed
 
 
 class Keeping:
@@ -74,7 +74,8 @@ class Keeping:
         await self._compare(handle, before, said, now, renews=renews)
         for attempt in deadline.rounds(writes.ROUNDS):
             try:
-                return await self._hold(self._held, handle, before, draft, now, renews=renews)
+                travels = draft.travels and not renews
+                return await self._hold(self._held, handle, before, draft, now, travels=travels)
             except Conflict as conflict:
                 await self._overtake(handle, before, conflict.current, now, renews=renews)
                 before = conflict.current
@@ -137,10 +138,10 @@ class Keeping:
         draft: Draft,
         now: float,
         *,
-        renews: bool = False,
+        travels: bool = True,
     ) -> Record | None:
         values, seen, marks = draft.placed.held, draft.seen, self._detects
-        return await held.keep(handle, before, values, seen, draft.record, now, marks=marks, renews=renews)
+        return await held.keep(handle, before, values, seen, draft.record, now, marks=marks, travels=travels)
 
     async def _seal(
         self, held: Held, old: str, before: Record, handle: str, kept: Record | None, draft: Draft, now: float
@@ -183,8 +184,8 @@ class Keeping:
         if renews and self._timeouts.renewed(current, now) is None:
             # Whoever was faster has put off the deadline too, in a token that is on its way to the browser.
             raise Conflict(current)
-        if current.version == before.version + 1 and is_renewal(current):
-            return  # nothing that the token does not know of
+        if current.version == before.version + 1 and has_stayed(current):
+            return  # of what travels, the token knows everything
         why = "another tab's changes that travelled were overwritten"
         if current.version < before.version:
             why = "the store has gone back"

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -270,6 +271,23 @@ def test_a_forked_process_has_a_client_of_its_own(firestore_server: FirestoreSer
     command = [sys.executable, "-c", program, url, os.pathsep.join(sys.path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout) == (0, "7\n" * 10 + "21\n"), done.stderr
+
+
+def test_a_client_shares_its_connections_with_no_other(firestore_server: FirestoreServer) -> None:
+    """As gRPC would have it: of a forked process, one that is made anew would be given the parent's, which is dead."""
+    stores = [from_url(firestore_server.url()) for _ in range(2)]
+    for number, store in enumerate(stores):
+        run(store.load("x"))
+        assert connections_to(firestore_server.port) == number + 1
+    for store in stores:
+        run(store.aclose())
+
+
+def connections_to(port: int) -> int:
+    """How many connections there are to a port of this machine."""
+    tables = "".join(Path(f"/proc/net/{table}").read_text() for table in ("tcp", "tcp6"))
+    rows = [line.split() for line in tables.splitlines()]
+    return sum(state == "01" and place.endswith(f":{port:04X}") for _, _, place, state, *_ in rows)
 
 
 def test_it_can_be_used_again_after_it_was_closed(counting_firestore: FirestoreServer, drive: Driver) -> None:

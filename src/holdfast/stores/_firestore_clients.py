@@ -26,6 +26,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
+    # Otherwise channels of a process share connections: one that is made after a fork would be given the parent's.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 # Of the two that Firestore takes, the one that managing it takes too (`holdfast provision`).

@@ -38,7 +38,10 @@ CLAIMS = {
     **VALUES,
 }
 BASE = "Holdfast jwe"
+BARE = "bare AES-256-GCM, 1 KB"
 MOST_MICROSECONDS = 6.0
+# What the bare cipher takes, in microseconds, on the machine for which that was said: ratios travel, times do not.
+BARE_THERE = {"seal": 1.1, "open": 0.7}
 
 
 class Subject(NamedTuple):
@@ -68,12 +71,15 @@ def report(rounds: int = 25) -> str:
 
 
 def targets(means: Mapping[Any, list[float]]) -> str:
-    """A Markdown table: what the default is to take at most on a machine like that of the peers' published figures."""
+    """A Markdown table: what the default is to take at most, as a time, and in times of the bare cipher in this run."""
     rows = []
-    for way in ("seal", "open"):
+    for way, there in BARE_THERE.items():
         measured = statistics.median(means[BASE, way]) * 1e6
         met = "met" if measured <= MOST_MICROSECONDS else "missed"
         rows.append([f"{BASE}, {way}", f"{MOST_MICROSECONDS:g} µs", f"{measured:.1f} µs", met])
+        times, most = ratio(means[BASE, way], means[BARE, way]), MOST_MICROSECONDS / there
+        met = "met" if times <= most else "missed"
+        rows.append([f"{BASE}, {way}, in bare ciphers", f"{most:.1f}", f"{times:.1f}", met])
     return markdown(["Target", "at most", "measured", ""], rows)
 
 
@@ -176,7 +182,7 @@ def peers() -> dict[str, Subject]:
             lambda: pyseto.encode(local, dated, serializer=json),
             lambda token: pyseto.decode(local, token, deserializer=json, aud="app"),
         ),
-        "bare AES-256-GCM, 1 KB": subject(
+        BARE: subject(
             lambda: (nonce := os.urandom(12)) + cipher.encrypt(nonce, text, b""),
             lambda sealed: cipher.decrypt(sealed[:12], sealed[12:], b""),
         ),

@@ -29,6 +29,9 @@ T = TypeVar("T")
 # An ending reaches every instance within so many seconds (or half the age of copies, where that is less).
 REVOCATION_SECONDS = 1.0
 
+# A weak read is as old as its replica is behind. Endings are remembered for so long where there are weak reads.
+_REPLICA_LAG_SECONDS = 60.0
+
 # What a pin lives longer than copies may be old: the time between a commit and the arrival of its response.
 _PIN_MARGIN_SECONDS = 1.0
 
@@ -78,7 +81,7 @@ class Homes:
             RevokedFeed(
                 self.store,
                 max_view_age=min(revoke_within, copy_age / 2),
-                horizon=self._longest_life,
+                horizon=max(self._longest_life, _REPLICA_LAG_SECONDS if weak else 0.0),
                 clock=clock,
             )
             if self.have_copies

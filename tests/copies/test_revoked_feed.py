@@ -13,7 +13,8 @@ from holdfast import _colour as colour
 from holdfast.copies.local import moment
 from holdfast.copies.revoked import FEED_KEY, RevokedFeed
 from holdfast.stores.guard import Guard
-from holdfast.testing import FakeClock
+from holdfast.stores.memory import MemoryStore
+from holdfast.testing import FakeClock, Lagging
 from recording import RecordingStore
 from visitor import KEYS, Fleet
 
@@ -166,3 +167,24 @@ def test_a_store_that_is_asked_too_much_refuses_the_ending() -> None:
     store.failure = StoreThrottled("slow down")
     with pytest.raises(StoreThrottled):
         colour.run(feed.tell(key_with("3")))
+
+
+def test_a_replica_that_is_behind_by_a_minute_shows_no_ended_session() -> None:
+    """Other sessions that end meanwhile do not let this one be forgotten: whoever has copied a cookie sees nothing."""
+    fleet = Fleet(1)
+    store = Lagging(MemoryStore(), lag=59.0, clock=fleet.clock)
+    fleet.instances = [
+        Sessions(store, keys=KEYS, clock=fleet.clock, weak=True, local=None, copy_age="1s") for _ in range(2)
+    ]
+    visitor, thief, other = (fleet.visitor() for _ in range(3))
+    visitor.put(n=1)
+    fleet.clock.advance(60)
+    assert visitor.home(0) == "weak"
+    copied = {name: value for name, (value, _) in visitor.cookies.items() if not name.endswith("-pin")}
+    thief.cookies = {name: (value, fleet.clock() + 900) for name, value in copied.items()}
+    visitor.do(lambda session: session.logout())
+    for instance in (0, 1) * 29:
+        fleet.clock.advance(1)
+        assert thief.see(instance) == {}
+        other.put(n=1)
+        other.do(lambda session: session.logout(), 1)

@@ -10,6 +10,8 @@ from ..record import Record
 from . import Token
 from .texts import PublicText, SealedText, claims_of, mark_of, record_of
 
+_NOTHING: frozenset[str] = frozenset()
+
 
 class Carried(NamedTuple):
     """What a token says: whose session it is, the record, and the names of the values that the server holds, too."""
@@ -71,8 +73,8 @@ class Sealing:
             raise BadToken("too large")
         claims = self._format.open(token, now)
         identity, record = record_of(claims, self._text.read(claims))
-        held = claims.get("held", [])
-        if type(held) is not list or not all(type(name) is str for name in held):
+        held = claims.get("held", _NOTHING)
+        if held is not _NOTHING and (type(held) is not list or not all(type(name) is str for name in held)):
             raise BadToken("malformed")
         return Carried(identity, record, frozenset(held), not self._format.is_newest(token), mark_of(claims))
 

@@ -86,13 +86,15 @@ class Commits(Committing):
             expires_at = self._timeouts.renewed(record, now)
             kept = await self._homes.change(key, record, work, now, expires_at)
             self._adopt(session, key, kept)
-            if kept.record.version <= record.version:
+            if kept.regressed:
                 await self._regress(session, key, record, kept.record, now)
         self._tell_browser(session)
 
     async def _regress(self, session: Session, key: str, read: Record, stored: Record, now: float) -> None:
         """The store went back between this request's read and its write: what was between the two is lost."""
         detail = f"read version {read.version}, after the write it is {stored.version}"
+        if stored.version > read.version:
+            detail = f"another state of version {read.version} was stored than was read"
         self._events.tell("regression", key, stored.owner, detail)
         if self._regression == "end":
             await self._homes.end(key, stored, now)
@@ -153,7 +155,7 @@ class Commits(Committing):
         change = Change(writes.new_tag(), now, expires_at=expires_at, owner=record.owner)
         kept = await self._homes.renew(key, record, change)
         self._adopt(session, key, kept)
-        if kept.record.version <= record.version:
+        if kept.regressed:
             await self._regress(session, key, record, kept.record, now)
 
     def _adopt(self, session: Session, key: str, kept: Kept, identity: bytes | None = None) -> None:

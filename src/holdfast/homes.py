@@ -37,10 +37,14 @@ _PIN_MARGIN_SECONDS = 1.0
 
 
 class Kept(NamedTuple):
-    """A record that the store has accepted; `confirmed`: the shared cache holds nothing older."""
+    """A record that the store has accepted; `confirmed`: the shared cache holds nothing older.
+
+    `regressed`: between the read and the write of a change the store has lost something.
+    """
 
     record: Record
     confirmed: bool
+    regressed: bool = False
 
 
 class Homes:
@@ -147,6 +151,7 @@ class Homes:
     ) -> Kept:
         """Commit what a request did."""
         read_at = self._now()
+        forks: list[bool] = []
         changed = await writes.change(
             self.store,
             key,
@@ -155,19 +160,22 @@ class Homes:
             now,
             expires_at,
             on_conflict=lambda current: self.tell_change(key, record, current),
+            on_fork=lambda: forks.append(True),
         )
-        if changed.version <= record.version:
+        regressed = changed.version <= record.version or bool(forks)
+        if regressed:
             # The store has gone back behind what this request had read, and other copies are ahead of it.
             await self.give_up(key)
-        return await self._spread(key, changed, read_at)
+        return (await self._spread(key, changed, read_at))._replace(regressed=regressed)
 
     async def renew(self, key: str, record: Record, change: Change) -> Kept:
         """Commit a new deadline."""
         read_at = self._now()
         renewed = await self.store.commit(key, change)
-        if renewed.version <= record.version:
+        regressed = renewed.version <= record.version
+        if regressed:
             await self.give_up(key)
-        return await self._spread(key, renewed, read_at)
+        return (await self._spread(key, renewed, read_at))._replace(regressed=regressed)
 
     async def rotate(
         self, old_key: str, record: Record, new_key: str, successor: Record, work: Work, now: float

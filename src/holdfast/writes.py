@@ -87,8 +87,12 @@ async def change(
     on_conflict: Callable[[Record], object],
     *,
     is_based: bool = False,  # `on_conflict` decides, by raising, whether the work may be done: it has to see all
+    on_fork: Callable[[], object] = lambda: None,
 ) -> Record:
-    """Commit the work to the record, altering anew whatever another writer was faster with."""
+    """Commit the work to the record, altering anew whatever another writer was faster with.
+
+    `on_fork` is called if the store turns out to have held another state of the very version that this is based on.
+    """
     for attempt in deadline.rounds(ROUNDS):
         if work.set:
             check_size(store, applied(record.values, work))
@@ -102,12 +106,17 @@ async def change(
             base=record.version if is_based or work.alterations else None,
         )
         try:
-            return await store.commit(key, wanted)
+            kept = await store.commit(key, wanted)
         except Conflict as conflict:
             record = conflict.current
             on_conflict(record)
             work = work.on(record.values)
             await give_way(attempt)
+        else:
+            # Nobody can have come in between: what is not as it was read has been lost, and was made up for in number.
+            if wanted.base is not None and not applied(record.values, work).items() <= kept.values.items():
+                on_fork()
+            return kept
     raise overtaken(attempt)
 
 

@@ -448,6 +448,27 @@ class TestLoss:
             assert visitor.see(1)["n"] in (1, 2)
         assert "regression" in fleet.kinds()
 
+    @pytest.mark.parametrize("policy", ["accept", "end"])
+    def test_a_loss_that_was_made_up_for_in_number_is_noticed(self, policy: str) -> None:
+        """Rolled back and changed again, the store is at the version that was read, in another state."""
+        fleet = Fleet(regression=policy)
+        visitor, other = fleet.visitor(), fleet.visitor()
+        visitor.put(n=1)
+        other.cookies = {"__Host-session": visitor.cookies["__Host-session"]}
+        backup = dict(fleet.store._records)
+        visitor.put(lost=1)
+        session = visitor.begin()
+        session.alter("n", lambda n: n + 1)
+        fleet.store._records = backup
+        other.put(1, made_up=1)
+        if policy == "end":
+            with pytest.raises(SessionRegression):
+                visitor.finish(session)
+        else:
+            visitor.finish(session)
+            assert visitor.see(1) == {"n": 2, "made_up": 1}
+        assert "regression" in fleet.kinds()
+
     def test_the_policy_end(self) -> None:
         """What is left is not to be trusted: the session ends, its writes are refused."""
         fleet = Fleet(regression="end")

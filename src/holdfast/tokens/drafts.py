@@ -35,9 +35,8 @@ class Draft:
         self._private = private
         self._place = place
         changed = work.unset.union(work.set)
-        self.travels = not changed or any(
-            name not in private for name in changed
-        )  # or it is more than values
+        # Where no value has changed, it is about more than values.
+        self.travels = not changed or not all(name in private for name in changed)
         self.record = successor._replace(values=writes.applied(seen, work))
         self.placed = place(self.record, held, mark)
 
